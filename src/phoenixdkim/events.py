@@ -1,0 +1,276 @@
+"""Typed events: what the core tells exporters.
+
+An event says that something happened, once. Its fields are labels, and each label is a member of a closed enum;
+nothing that comes from mail fits in. ``@event`` refuses any other field when the class is defined, and the
+registry closes when this module has been imported, so that no plugin can add an event.
+
+Stability: classes, fields and members only ever get added within one ``API_VERSION``; an exporter that ignores what
+it does not know keeps working.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import ClassVar, Final, TypeVar, cast, dataclass_transform, get_type_hints
+
+from phoenixdkim.dkim.results import (
+    Algorithm,
+    DnssecStatus,
+    Result,
+    SignResult,
+    UnsignedReason,
+)
+
+API_VERSION: Final = 1
+"""Version of the exporter interface: events, hooks, metrics, options."""
+
+MAX_COMBINATIONS: Final = 200
+"""The most label combinations that one event or metric may have."""
+
+
+class LabelError(TypeError):
+    """An event or metric whose labels are not bounded. The message names class, field and reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A duration that goes with an event.
+
+    Attributes:
+        name: what is measured, as in ``duration``.
+        buckets: upper bounds of the histogram's buckets, in seconds, rising; +Inf is implied.
+    """
+
+    name: str
+    buckets: tuple[float, ...]
+
+
+class Event:
+    """Base of all events. Instances are immutable, hashable, and compare by their labels."""
+
+    __slots__ = ()
+    measure: ClassVar[Measure | None] = None
+
+    @classmethod
+    def label_enums(cls) -> dict[str, type[Enum]]:
+        """Label names of this event and their enums, in order of definition."""
+        return dict(_LABELS[cls])
+
+    @classmethod
+    def combinations(cls) -> tuple[Event, ...]:
+        """Every event of this class that can exist, in order of definition of its labels' members."""
+        enums = _LABELS[cls]
+        return tuple(cls(*values) for values in itertools.product(*enums.values()))
+
+    def labels(self) -> dict[str, str]:
+        """Label names and values of this event, as text."""
+        return {name: str(getattr(self, name).value) for name in _LABELS[type(self)]}
+
+
+_LABELS: dict[type[Event], Mapping[str, type[Enum]]] = {}
+_closed = False
+_E = TypeVar("_E", bound=Event)
+
+
+def check_label_enum(owner: str, field: str, kind: object) -> type[Enum]:
+    """Return ``kind`` when it is a closed enum of text values that may serve as a label.
+
+    Raises:
+        LabelError: it is no enum, has no members, too many, or values that are not short plain text.
+    """
+    if not (isinstance(kind, type) and issubclass(kind, Enum)):
+        shown = getattr(kind, "__name__", str(kind))
+        raise LabelError(
+            f"{owner}: label '{field}' is of type {shown}; a label must be an Enum with a fixed set of members"
+        )
+    if not kind.__members__:
+        raise LabelError(f"{owner}: label '{field}': enum {kind.__name__} has no members")
+    if len(kind.__members__) > 64:
+        raise LabelError(
+            f"{owner}: label '{field}': enum {kind.__name__} has {len(kind.__members__)} members; 64 is the most"
+        )
+    for member in kind:
+        value = member.value
+        if not isinstance(value, str) or not value or len(value) > 64 or not value.isascii():
+            raise LabelError(
+                f"{owner}: label '{field}': {kind.__name__}.{member.name} must have a value of 1 to 64 ASCII characters"
+            )
+        if not all(c.isalnum() or c in "_-." for c in value):
+            raise LabelError(
+                f"{owner}: label '{field}': {kind.__name__}.{member.name} has the value {value!r};"
+                " letters, digits, '_', '-' and '.' are allowed"
+            )
+    return kind
+
+
+@dataclass_transform(frozen_default=True)
+def event(*, measure: Measure | None = None) -> Callable[[type[_E]], type[_E]]:
+    """Define an event class: a frozen dataclass whose fields are all closed enums.
+
+    Raises:
+        LabelError: a field is anything else, there are too many combinations, or the registry is closed.
+    """
+
+    def define(cls: type[_E]) -> type[_E]:
+        if _closed:
+            raise LabelError(f"{cls.__name__}: events belong to the core; a plugin can't define one")
+        hints = get_type_hints(cls, include_extras=True)
+        fields = {name: hints[name] for name in inspect.get_annotations(cls) if name != "measure"}
+        labels = {name: check_label_enum(cls.__name__, name, kind) for name, kind in fields.items()}
+        if (size := math.prod(len(kind.__members__) for kind in labels.values())) > MAX_COMBINATIONS:
+            raise LabelError(f"{cls.__name__}: {size} label combinations; {MAX_COMBINATIONS} is the most")
+        made = cast(type[_E], dataclasses.dataclass(frozen=True, slots=True)(cls))
+        made.measure = measure
+        _LABELS[made] = labels
+        return made
+
+    return define
+
+
+def event_types() -> tuple[type[Event], ...]:
+    """All event classes, in order of definition."""
+    return tuple(_LABELS)
+
+
+class Action(StrEnum):
+    """What was done with a message."""
+
+    SIGN = "sign"
+    VERIFY = "verify"
+    PASS = "pass"  # noqa: S105 - an action, not a password
+    ERROR = "error"
+
+
+class DnsResult(StrEnum):
+    """How a question put to the network ended. NXDOMAIN and an empty answer are a success."""
+
+    SUCCESS = "success"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+
+
+class CacheResult(StrEnum):
+    """What the key cache knew of a name that was asked for."""
+
+    HIT = "hit"
+    NEGATIVE_HIT = "negative_hit"
+    MISS = "miss"
+
+
+class Stage(StrEnum):
+    """Where an internal error happened."""
+
+    CONNECT = "connect"
+    ENVELOPE = "envelope"
+    HEADER = "header"
+    BODY = "body"
+    END_OF_MESSAGE = "end_of_message"
+    REPLY = "reply"
+
+
+DNS_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+MESSAGE_BUCKETS: Final = (
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+)
+
+
+@event(measure=Measure("duration", MESSAGE_BUCKETS))
+class MessageProcessed(Event):
+    """A message reached its end. The measure is the time from its first header field to our reply."""
+
+    action: Action
+
+
+@event()
+class MessageSigned(Event):
+    """One signature was made and handed to the MTA, or failed."""
+
+    result: SignResult
+    algorithm: Algorithm
+
+
+@event()
+class MessageVerified(Event):
+    """A message was verified; ``result`` is that of its determinative signature."""
+
+    result: Result
+
+
+@event()
+class SignatureVerified(Event):
+    """One signature of a message was evaluated."""
+
+    result: Result
+    algorithm: Algorithm
+
+
+@event()
+class MessageUnsigned(Event):
+    """A message was not signed, and why."""
+
+    reason: UnsignedReason
+
+
+@event()
+class DnsQuery(Event):
+    """One question was put to the network, its retries and TCP included."""
+
+
+@event(measure=Measure("duration", DNS_BUCKETS))
+class DnsResponse(Event):
+    """A question ended. The measure is the time that it took."""
+
+    result: DnsResult
+
+
+@event()
+class DnsCacheLookup(Event):
+    """The key cache was asked."""
+
+    result: CacheResult
+
+
+@event()
+class DnssecKey(Event):
+    """A key record was used for a signature; ``status`` is how far DNSSEC vouches for it."""
+
+    status: DnssecStatus
+
+
+@event()
+class InternalError(Event):
+    """Something went wrong inside; the message was fenced and answered as configured."""
+
+    stage: Stage
+
+
+@event()
+class LogLineLost(Event):
+    """A line could not be written to the log without waiting, and was dropped."""
+
+
+@event()
+class WorkerRestarted(Event):
+    """A worker process ended unasked and was replaced."""
+
+
+_closed = True
