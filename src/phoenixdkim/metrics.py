@@ -1,0 +1,398 @@
+"""The catalogue: every metric, its labels, the event that it counts, and its dotted name.
+
+Exporters read names, kinds, labels and help texts here, so that all of them show the same. A plugin declares
+metrics of its own with ``MetricSpec`` too; ``check_plugin_metrics`` says what is wrong with them.
+
+Stability: within one ``events.API_VERSION`` a metric keeps its name, kind, labels and dotted name.
+"""
+
+from __future__ import annotations
+
+import math
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Final
+
+from phoenixdkim import events
+from phoenixdkim.events import MAX_COMBINATIONS, Event, LabelError, check_label_enum
+
+PREFIX: Final = "phoenixdkim_"
+PLUGIN_PREFIX: Final = "phoenixdkim_exporter_"
+RESERVED_LABELS: Final = frozenset(
+    {"le", "quantile", "domain", "selector", "queue_id", "jobid", "instance", "job", "exporter", "version"}
+)
+
+
+class Kind(StrEnum):
+    """What a metric is."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Constant(StrEnum):
+    """A label whose value is fixed for the life of the process. Only the core's own metrics have such."""
+
+    VERSION = "version"
+    EXPORTER = "exporter"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSpec:
+    """One metric.
+
+    Attributes:
+        name: the Prometheus name, unit and ``_total`` included.
+        kind: counter, gauge or histogram.
+        help: one sentence for the exposition and the manual.
+        labels: label names and their enums; a ``Constant`` only in the core's own.
+        dotted: the name without prefix for dotted systems, ``{label}`` standing for a value. Plugins may leave
+            it empty: it then follows from the name.
+        event: the event that is counted or measured; None for gauges and for a plugin's own.
+        unit: ``seconds`` or empty.
+        detail: when it is counted and by whom, for the manual.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    labels: Mapping[str, type[Enum] | Constant] = field(default_factory=dict)
+    dotted: str = ""
+    event: type[Event] | None = None
+    unit: str = ""
+    detail: str = ""
+
+    @property
+    def buckets(self) -> tuple[float, ...]:
+        """Upper bounds of a histogram's buckets in seconds, without +Inf; empty for other kinds."""
+        if self.kind is not Kind.HISTOGRAM or self.event is None or self.event.measure is None:
+            return ()
+        return self.event.measure.buckets
+
+    def series(self) -> int:
+        """How many label combinations exist; a constant counts as one."""
+        return math.prod(len(kind.__members__) for kind in self.labels.values() if not isinstance(kind, Constant))
+
+    def dotted_name(self, labels: Mapping[str, str]) -> str:
+        """The dotted name of one series, without prefix."""
+        if self.dotted:
+            return self.dotted.format_map(labels)
+        base = self.name.removeprefix(PREFIX).removesuffix("_total")
+        return ".".join([base, *(labels[name].replace(".", "_") for name in self.labels)])
+
+
+def _counter(name: str, event: type[Event], help_: str, labels: Sequence[str], dotted: str, detail: str) -> MetricSpec:
+    enums = event.label_enums()
+    chosen: dict[str, type[Enum] | Constant] = {label: enums[label] for label in labels}
+    return MetricSpec(PREFIX + name, Kind.COUNTER, help_, chosen, dotted, event, "", detail)
+
+
+def _gauge(
+    name: str, help_: str, dotted: str, detail: str, labels: Mapping[str, Constant] | None = None, unit: str = ""
+) -> MetricSpec:
+    return MetricSpec(PREFIX + name, Kind.GAUGE, help_, dict(labels or {}), dotted, None, unit, detail)
+
+
+BUILD_INFO: Final = _gauge(
+    "build_info",
+    "Build information; the value is always 1.",
+    "",
+    "Set by the supervisor at start. StatsD does not carry it.",
+    {"version": Constant.VERSION},
+)
+SESSIONS: Final = _gauge(
+    "sessions", "Milter sessions that are open now.", "sessions", "Kept by each worker; a dead worker's are dropped."
+)
+RELOAD_SUCCESS: Final = _gauge(
+    "config_last_reload_success",
+    "Whether the last start or reload took the configuration: 1 yes, 0 no.",
+    "config.last_reload_success",
+    "Set by the supervisor after each start and reload.",
+)
+RELOAD_TIMESTAMP: Final = _gauge(
+    "config_last_reload_timestamp_seconds",
+    "When the configuration in force was taken, as a Unix time.",
+    "config.last_reload_timestamp",
+    "Set by the supervisor after each start and reload that succeeded.",
+    unit="seconds",
+)
+EXPORTER_UP: Final = _gauge(
+    "exporter_up",
+    "Whether an enabled exporter is running: 1 yes, 0 no.",
+    "exporter.up.{exporter}",
+    "Set by the supervisor for each enabled exporter.",
+    {"exporter": Constant.EXPORTER},
+)
+EXPORTER_FAILURES: Final = MetricSpec(
+    PREFIX + "exporter_failures_total",
+    Kind.COUNTER,
+    "Hook calls of an exporter that failed, and exporter processes that ended unasked.",
+    {"exporter": Constant.EXPORTER},
+    "exporter.failures.{exporter}",
+    None,
+    "",
+    "Counted by the exporter's process for each hook that raises and by the supervisor for each unasked end.",
+)
+EXPORTER_LOST: Final = MetricSpec(
+    PREFIX + "exporter_lost_total",
+    Kind.COUNTER,
+    "Events that an exporter took and could not deliver.",
+    {"exporter": Constant.EXPORTER},
+    "exporter.lost.{exporter}",
+    None,
+    "",
+    "Counted by the exporter where it can tell, and by its successor for what a kill left undelivered.",
+)
+
+CATALOGUE: Final[tuple[MetricSpec, ...]] = (
+    BUILD_INFO,
+    _counter(
+        "messages_total",
+        events.MessageProcessed,
+        "Messages that reached their end.",
+        (),
+        "messages",
+        "Once a message, at its end, by the worker, whatever was done with it; aborted messages are not counted.",
+    ),
+    _counter(
+        "signatures_total",
+        events.MessageSigned,
+        "Signatures made, by result and algorithm.",
+        ("result", "algorithm"),
+        "signatures.{result}.{algorithm}",
+        "Once for each key that should sign, by the worker: a message signed with two keys counts twice.",
+    ),
+    _counter(
+        "verifications_total",
+        events.MessageVerified,
+        "Messages verified, by the result of the determinative signature.",
+        ("result",),
+        "verifications.{result}",
+        "Once for each message that was verified, by the worker.",
+    ),
+    _counter(
+        "signature_verifications_total",
+        events.SignatureVerified,
+        "Signatures evaluated, by result and algorithm.",
+        ("result", "algorithm"),
+        "signature_verifications.{result}.{algorithm}",
+        "Once for each DKIM-Signature that was evaluated, by the worker.",
+    ),
+    _counter(
+        "unsigned_messages_total",
+        events.MessageUnsigned,
+        "Messages that were not signed, by reason.",
+        ("reason",),
+        "unsigned.{reason}",
+        "Once for each message without a signature of ours, by the worker.",
+    ),
+    MetricSpec(
+        PREFIX + "message_duration_seconds",
+        Kind.HISTOGRAM,
+        "Time from the first header field of a message to the reply, by what was done.",
+        {"action": events.Action},
+        "message.duration.{action}",
+        events.MessageProcessed,
+        "seconds",
+        "Once a message, at its end, by the worker.",
+    ),
+    _counter(
+        "dns_queries_total",
+        events.DnsQuery,
+        "Questions put to the network.",
+        (),
+        "dns.queries",
+        "Once a question, its retries and TCP included, when it has ended; a cache hit is none.",
+    ),
+    _counter(
+        "dns_responses_total",
+        events.DnsResponse,
+        "How questions put to the network ended.",
+        ("result",),
+        "dns.responses.{result}",
+        "Once a question; NXDOMAIN and an empty answer are a success.",
+    ),
+    MetricSpec(
+        PREFIX + "dns_duration_seconds",
+        Kind.HISTOGRAM,
+        "Time that questions put to the network took.",
+        {},
+        "dns.duration",
+        events.DnsResponse,
+        "seconds",
+        "Once a question, when it has ended.",
+    ),
+    _counter(
+        "dns_cache_total",
+        events.DnsCacheLookup,
+        "Names asked of the key cache, by what it knew.",
+        ("result",),
+        "dns.cache.{result}",
+        "Once for each distinct key name of a message, by the worker.",
+    ),
+    _counter(
+        "dnssec_keys_total",
+        events.DnssecKey,
+        "Key records used for a signature, by DNSSEC status.",
+        ("status",),
+        "dnssec.{status}",
+        "Once for each evaluated signature whose key record was looked up, by the worker.",
+    ),
+    _counter(
+        "errors_total",
+        events.InternalError,
+        "Internal errors that were fenced, by the stage of the message.",
+        ("stage",),
+        "errors.{stage}",
+        "Once an error, by the worker; the log has the traceback.",
+    ),
+    _counter(
+        "log_lines_lost_total",
+        events.LogLineLost,
+        "Log lines dropped because writing them would have meant waiting.",
+        (),
+        "log.lost",
+        "Once a line, by the worker that dropped it.",
+    ),
+    _counter(
+        "worker_restarts_total",
+        events.WorkerRestarted,
+        "Worker processes that ended unasked and were replaced.",
+        (),
+        "worker.restarts",
+        "Once a process, by the supervisor.",
+    ),
+    SESSIONS,
+    RELOAD_SUCCESS,
+    RELOAD_TIMESTAMP,
+    EXPORTER_UP,
+    EXPORTER_FAILURES,
+    EXPORTER_LOST,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One series of a counter or gauge at one moment. ``labels`` are names and values in catalogue order."""
+
+    labels: tuple[tuple[str, str], ...]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramSample:
+    """One series of a histogram at one moment.
+
+    Attributes:
+        counts: observations in each bucket, not cumulative; one more than the bounds, the last for +Inf.
+        sum_ns: sum of all observations in nanoseconds.
+    """
+
+    labels: tuple[tuple[str, str], ...]
+    counts: tuple[int, ...]
+    sum_ns: int
+
+    @property
+    def count(self) -> int:
+        """Number of observations."""
+        return sum(self.counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric with all its series at one moment; series never seen are there with zero."""
+
+    spec: MetricSpec
+    samples: tuple[Sample | HistogramSample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All metrics at one moment, the core's in catalogue order, then the plugins' own."""
+
+    families: tuple[Family, ...]
+
+    def value(self, name: str, **labels: str) -> float:
+        """Sum of the series of metric ``name`` that have these labels (observations, for a histogram).
+
+        Raises:
+            KeyError: there is no such metric.
+        """
+        for family in self.families:
+            if family.spec.name == name:
+                return sum(
+                    sample.count if isinstance(sample, HistogramSample) else sample.value
+                    for sample in family.samples
+                    if labels.items() <= dict(sample.labels).items()
+                )
+        raise KeyError(name)
+
+
+_NAME_CHARACTERS: Final = frozenset(string.ascii_lowercase + string.digits + "_")
+
+
+def plain_name(name: str) -> bool:
+    """Whether ``name`` is lower-case letters, digits and underscores, not starting with a digit."""
+    return bool(name) and not name[0].isdigit() and all(c in _NAME_CHARACTERS for c in name)
+
+
+def _check_plugin_metric(plugin: str, spec: object) -> list[str]:
+    if not isinstance(spec, MetricSpec):
+        return [
+            f"plugin '{plugin}': metric {spec!r} is a {type(spec).__name__}; phoenixdkim.metrics.MetricSpec is needed"
+        ]
+    where = f"plugin '{plugin}': metric '{spec.name}'"
+    faults: list[str] = []
+    if not isinstance(spec.name, str) or not plain_name(spec.name) or len(spec.name) > 100:
+        return [f"{where}: a name is at most 100 lower-case letters, digits and underscores"]
+    if not spec.name.startswith(PLUGIN_PREFIX):
+        faults.append(f"{where}: a plugin's metric starts with '{PLUGIN_PREFIX}'")
+    if spec.kind is Kind.HISTOGRAM or not isinstance(spec.kind, Kind):
+        faults.append(f"{where}: a plugin's metric is a counter or a gauge, not {spec.kind!s}")
+    if (spec.kind is Kind.COUNTER) != spec.name.endswith("_total"):
+        faults.append(f"{where}: the name of a counter, and of nothing else, ends in '_total'")
+    if not isinstance(spec.help, str) or not spec.help.strip() or "\n" in spec.help:
+        faults.append(f"{where}: a help text of one line is needed")
+    if spec.event is not None:
+        faults.append(f"{where}: a plugin's metric counts no event; events are counted by the core")
+    sizes = 1
+    for label, kind in spec.labels.items():
+        if not isinstance(label, str) or not plain_name(label) or label in RESERVED_LABELS:
+            faults.append(f"{where}: label '{label}' is reserved or no plain lower-case name")
+        if isinstance(kind, Constant):
+            faults.append(f"{where}: label '{label}': constants are the core's alone; use an Enum")
+            continue
+        try:
+            sizes *= len(check_label_enum(where, str(label), kind).__members__)
+        except LabelError as error:
+            faults.append(str(error))
+    if sizes > MAX_COMBINATIONS:
+        faults.append(f"{where}: {sizes} label combinations; {MAX_COMBINATIONS} is the most")
+    return faults
+
+
+def check_plugin_metrics(plugin: str, specs: object) -> list[str]:
+    """What is wrong with the metrics that a plugin declares; empty when nothing is.
+
+    Args:
+        plugin: the exporter's name, for the messages.
+        specs: what ``phoenixdkim_metrics`` returned.
+    """
+    if not isinstance(specs, (list, tuple)):
+        return [f"plugin '{plugin}': phoenixdkim_metrics returned a {type(specs).__name__}; a list or tuple is needed"]
+    faults = [fault for spec in specs for fault in _check_plugin_metric(plugin, spec)]
+    seen = {spec.name for spec in CATALOGUE}
+    total = 0
+    for spec in specs:
+        if not isinstance(spec, MetricSpec):
+            continue
+        if spec.name in seen:
+            faults.append(f"plugin '{plugin}': metric '{spec.name}' exists already")
+        seen.add(spec.name)
+        total += 1 if faults else spec.series()
+    if total > 2 * MAX_COMBINATIONS:
+        faults.append(f"plugin '{plugin}': {total} series in all; {2 * MAX_COMBINATIONS} is the most")
+    return faults

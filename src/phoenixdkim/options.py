@@ -1,0 +1,86 @@
+"""Option types for a plugin's TOML table.
+
+A plugin's options are a subclass of ``Options``: a pydantic model, strict, frozen, refusing unknown keys. The core
+checks the table together with its own, and reports all faults with file and line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+class Options(BaseModel):
+    """Base of every exporter's options; these fields exist in each ``[exporters.NAME]`` table.
+
+    A subclass may give a field another default. Set ``wants_samples`` on the class when the exporter sends single
+    measured values: raw durations are kept in a ring for it, and only then.
+    """
+
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
+    )
+
+    wants_samples: ClassVar[bool] = False
+
+    type: str = ""
+    """Entry point of group ``phoenixdkim.exporters``; empty: the table's own name."""
+    interval: float = Field(default=15.0, ge=0.1, le=3600)
+    """Seconds between two ticks."""
+    user: str = ""
+    """User that the exporter's process runs as when the daemon is started as root; empty: ``process.exporter_user``."""
+    memory_limit: int = Field(default=256, ge=32, le=65536)
+    """Most memory of the exporter's process, in MiB of address space above that at its start."""
+    stop_timeout: float = Field(default=2.0, ge=0.1, le=60)
+    """Seconds that the exporter has for its last tick and stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """A host name or address with a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_host_port(text: str) -> HostPort:
+    """Read ``host:port``; an IPv6 address stands in brackets.
+
+    Raises:
+        ValueError: it is neither; the message says what to write.
+    """
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"{text!r}: an IPv6 address stands in brackets, as in '[::1]:8125'")
+    if not colon or not host:
+        raise ValueError(f"{text!r}: write host:port, as in '127.0.0.1:8125' or '[::1]:8125'")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
+        raise ValueError(f"{text!r}: '{port}' is no port; 1 to 65535")
+    if not host.isprintable() or any(c in " /\\%" for c in host):
+        raise ValueError(f"{text!r}: '{host}' is no host name or address")
+    return HostPort(host, int(port))
+
+
+def _host_port(text: str) -> str:
+    parse_host_port(text)
+    return text
+
+
+def _absolute_path(text: str) -> str:
+    if not text.startswith("/") or "\0" in text or text.endswith("/"):
+        raise ValueError(f"{text!r}: write the absolute path of a file, as in '/var/lib/name/file'")
+    return text
+
+
+HostPortText = Annotated[str, AfterValidator(_host_port)]
+"""A string option of the form ``host:port``; read it with ``parse_host_port``."""
+
+AbsolutePath = Annotated[str, AfterValidator(_absolute_path)]
+"""A string option that is the absolute path of a file."""
