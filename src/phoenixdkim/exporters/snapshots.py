@@ -1,0 +1,53 @@
+"""Snapshots: the ledger and all exporters' pages as one set of families."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from phoenixdkim import metrics
+from phoenixdkim.exporters.page import Page
+from phoenixdkim.ledger import LedgerReader, families
+from phoenixdkim.metrics import Family, MetricSpec, Sample, Snapshot
+
+
+def snapshot(reader: LedgerReader, totals: Sequence[int], pages: Sequence[Page], version: str) -> Snapshot:
+    """All metrics at one moment.
+
+    Args:
+        reader: the ledger.
+        totals: its totals, as taken for this moment.
+        pages: pages of all enabled exporters, in order of their tables.
+        version: the daemon's version.
+    """
+    found = families(reader, totals, version)
+
+    def by_exporter(spec: MetricSpec, values: Sequence[int]) -> Family:
+        return Family(
+            spec,
+            tuple(Sample((("exporter", page.name),), value) for page, value in zip(pages, values, strict=True)),
+        )
+
+    if pages:
+        found.append(by_exporter(metrics.EXPORTER_UP, [page.up for page in pages]))
+        found.append(by_exporter(metrics.EXPORTER_FAILURES, [page.failures for page in pages]))
+        found.append(by_exporter(metrics.EXPORTER_LOST, [page.lost for page in pages]))
+    # Two instances of one plugin declare the same metrics: one family, their values added.
+    own: dict[str, Family] = {}
+    for page in pages:
+        for family in page.families():
+            known = own.get(family.spec.name)
+            own[family.spec.name] = family if known is None else _merged(known, family)
+    return Snapshot((*found, *own.values()))
+
+
+def _merged(first: Family, second: Family) -> Family:
+    values: dict[tuple[tuple[str, str], ...], float] = {}
+    gauge = first.spec.kind is metrics.Kind.GAUGE
+    for sample in (*first.samples, *second.samples):
+        assert isinstance(sample, Sample)
+        before = values.get(sample.labels)
+        # Of a gauge the highest is shown: a sum of two timestamps means nothing.
+        values[sample.labels] = (
+            sample.value if before is None else max(before, sample.value) if gauge else before + sample.value
+        )
+    return Family(first.spec, tuple(Sample(labels, value) for labels, value in values.items()))
