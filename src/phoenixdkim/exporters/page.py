@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Final
 
-from phoenixdkim.ledger import LAYOUT, LedgerError, STRIPES, sealed_memory
+from phoenixdkim.ledger import LAYOUT, STRIPES, LedgerError, sealed_memory
 from phoenixdkim.metrics import Family, Kind, MetricSpec, Sample
 
 _MAGIC: Final = int.from_bytes(b"PhxPage1", "little")
