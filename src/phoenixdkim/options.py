@@ -32,7 +32,7 @@ class Options(BaseModel):
     user: str = ""
     """User that the exporter's process runs as when the daemon is started as root; empty: ``process.exporter_user``."""
     memory_limit: int = Field(default=256, ge=32, le=65536)
-    """Most memory of the exporter's process, in MiB of address space above that at its start."""
+    """Most memory of the exporter's process, in MiB of data above what it has at its start."""
     stop_timeout: float = Field(default=2.0, ge=0.1, le=60)
     """Seconds that the exporter has for its last tick and stop."""
 

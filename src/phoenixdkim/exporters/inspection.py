@@ -99,7 +99,7 @@ def inspect_plugin(name: str, table: Mapping[str, Any]) -> Inspected:
         plugin, package = _load(kind)
     except LookupError as error:
         raise PluginRefused([TableFault((name,), str(error))]) from error
-    except BaseException as error:  # a plugin may raise anything at import; it must not get further than this
+    except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
         message = f"exporter '{kind}' failed to import: {type(error).__name__}: {error}"
@@ -127,12 +127,12 @@ def _check_declarations(manager: pluggy.PluginManager, name: str, where: str, ta
             if not (inspect.isclass(declared) and issubclass(declared, Options)):
                 raise TypeError(f"it returned {declared!r}; a subclass of phoenixdkim.options.Options is needed")
             model = declared
-    except BaseException as error:  # as above: anything may come out of a plugin
+    except BaseException as error:  # noqa: BLE001 - as above
         faults.append(TableFault((name,), f"{where}: phoenixdkim_options: {type(error).__name__}: {error}"))
     try:
         specs = manager.hook.phoenixdkim_metrics() or ()
         faults += [TableFault((name,), fault) for fault in check_plugin_metrics(name, specs)]
-    except BaseException as error:  # as above
+    except BaseException as error:  # noqa: BLE001 - as above
         faults.append(TableFault((name,), f"{where}: phoenixdkim_metrics: {type(error).__name__}: {error}"))
     try:
         options = model.model_validate(dict(table))
@@ -205,7 +205,7 @@ def _check_annotations(function: Any, spec: Any, name: str, where: str) -> list[
     expected = typing.get_type_hints(spec)
     try:
         hints = typing.get_type_hints(function)
-    except Exception as error:  # names that only exist for the type checker can't be resolved here
+    except Exception as error:  # noqa: BLE001 - names that only a type checker sees can't be resolved
         if isinstance(error, NameError):
             return []
         return [f"{where}: '{name}': its annotations can't be read: {error}"]

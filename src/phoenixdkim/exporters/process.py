@@ -113,7 +113,7 @@ class ExporterHost:
             # Nothing a plugin holds can be freed from outside: only a new process is a cure.
             self._context.log.error("%s: out of memory at its limit of %d MiB", hook, self._options.memory_limit)
             os._exit(EXIT_SOFTWARE)
-        except BaseException as error:  # a plugin may raise anything, SystemExit included, and mail must not notice
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit included
             self._page.add_failure()
             if hook not in self._failing:
                 self._failing.add(hook)

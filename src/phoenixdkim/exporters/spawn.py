@@ -1,0 +1,109 @@
+"""Start an exporter's process: fork, limits, exec.
+
+The new process gets a control socket, the ledger read-only and its own page. It gets no listening socket, no key,
+no notify socket and no credential of the daemon, and runs only when nothing else wants the processor.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+
+# Loaded before any fork: after it, in a process that gave up its privileges, nothing may need to be loaded.
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A user to run as."""
+
+    uid: int
+    gid: int
+    name: str
+
+
+def identity(user: str) -> Identity:
+    """Look up a user by name or number.
+
+    Raises:
+        LookupError: there is none.
+    """
+    if user.isascii() and user.isdigit():
+        uid = int(user)
+        try:
+            return Identity(uid, pwd.getpwuid(uid).pw_gid, user)
+        except KeyError:
+            return Identity(uid, uid, user)
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError as error:
+        raise LookupError(f"there is no user '{user}'") from error
+    return Identity(entry.pw_uid, entry.pw_gid, user)
+
+
+def spawn(
+    ledger: int, page: int, run_as: Identity | None, module: str = "phoenixdkim.exporters.process"
+) -> tuple[int, socket.socket]:
+    """Start an exporter's process; returns its pid and our end of the control socket.
+
+    Args:
+        ledger: read-only descriptor of the ledger.
+        page: descriptor of the exporter's page.
+        run_as: user to run as, None to stay who we are.
+        module: what to run; tests put theirs here.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        theirs.close()
+        return pid, ours
+    try:
+        _become_exporter(parent, {theirs.fileno(): 3, ledger: 4, page: 5}, run_as)
+        arguments = ["-I", "-m", module, "--control", "3", "--ledger", "4", "--page", "5"]
+        environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+        os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606 - no shell is the point
+    finally:
+        os._exit(127)
+
+
+def _become_exporter(parent: int, descriptors: dict[int, int], run_as: Identity | None) -> None:
+    # Ctrl-C and a TERM to the group are the supervisor's to act on.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+    high = {source: os.dup2(source, 100 + target, inheritable=False) for source, target in descriptors.items()}
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    for source, target in descriptors.items():
+        os.dup2(high[source], target, inheritable=True)
+    os.closerange(3 + len(descriptors), os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 65536 else 65536)
+    os.nice(19)
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except OSError:
+        # A container may forbid it; nice 19 is what is left.
+        pass
+    if run_as is not None:
+        os.setgroups([])
+        os.setresgid(run_as.gid, run_as.gid, run_as.gid)
+        os.setresuid(run_as.uid, run_as.uid, run_as.uid)
+        os.chdir("/")
+    _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    # After the change of user, which clears it. A plugin that spins can't notice that the supervisor is gone.
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(0)
