@@ -195,6 +195,8 @@ class UnsignedReason(StrEnum):
     HEADER_TOO_LARGE = "header_too_large"
     SIGNING_ERROR = "signing_error"
     SIGNING_OFF = "signing_off"
+    OVERLOADED = "overloaded"
+    CLOSING = "closing"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -210,5 +212,7 @@ UNSIGNED_REASONS: Final[dict[UnsignedReason, str]] = {
     UnsignedReason.HEADER_TOO_LARGE: "the header has more fields or octets than the limits allow",
     UnsignedReason.SIGNING_ERROR: "every key that should sign failed",
     UnsignedReason.SIGNING_OFF: "no signing rule is configured",
+    UnsignedReason.OVERLOADED: "the worker has more sessions than milter.max_sessions; the client is to come again",
+    UnsignedReason.CLOSING: "the worker is ending and told the client to come again",
     UnsignedReason.INTERNAL_ERROR: "an internal error, see the log",
 }

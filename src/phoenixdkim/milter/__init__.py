@@ -1,0 +1,1 @@
+"""The milter: a session without I/O, and engines that drive it."""
