@@ -68,6 +68,7 @@ class MessageSession:
         "_unsigned",
         "_verifier",
         "fields",
+        "key_names",
     )
 
     def __init__(self, policy: Policy, client: Client, now: int) -> None:
@@ -82,6 +83,8 @@ class MessageSession:
         self._client = client
         self._now = now
         self.fields: list[HeaderField] = []
+        self.key_names: tuple[bytes, ...] = ()
+        """DNS names of the key records that are needed; known after ``end_of_headers``."""
         self._octets = 0
         self._ordinals = 0
         self._forged: list[DeleteField] = []
@@ -135,7 +138,8 @@ class MessageSession:
         self._verifier = Verifier(
             self.fields, policy.limits, self._now, length_policy=policy.length_policy, hidden_name=self._hidden
         )
-        return self._verifier.key_names
+        self.key_names = self._verifier.key_names
+        return self.key_names
 
     def _signing_keys(self) -> tuple[SigningKey, ...]:
         policy = self._policy

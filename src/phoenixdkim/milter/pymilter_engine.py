@@ -1,0 +1,427 @@
+"""The engine on libmilter: drives a ``MessageSession`` from pymilter's low-level callbacks.
+
+This is the only module that imports pymilter. All answers that the protocol lets a filter leave out are negotiated
+away, so that a message costs three round trips, not thirty. Each callback is fenced: whatever goes wrong in one
+message is logged, counted and answered as configured, and the next message starts anew.
+
+libmilter moves a session between threads from callback to callback: all state hangs on the context.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import milter
+
+from phoenixdkim import events
+from phoenixdkim.dkim.keys import KeyAnswer, KeyOutcome
+from phoenixdkim.dkim.results import UnsignedReason
+from phoenixdkim.dns import Resolver
+from phoenixdkim.events import Stage
+from phoenixdkim.ledger import Batch, StripeWriter
+from phoenixdkim.log import Log, value
+from phoenixdkim.milter.accounting import count, summary
+from phoenixdkim.milter.outcome import InsertField, Outcome
+from phoenixdkim.milter.session import Client, MessageSession, failed, refused
+from phoenixdkim.policy import Disposition, Policy
+
+_NEEDED: Final = milter.ADDHDRS | milter.CHGHDRS | milter.QUARANTINE
+_UNWANTED: Final = milter.P_NOHELO | milter.P_NORCPT | milter.P_NODATA | milter.P_NOUNKNOWN | milter.P_NOEOH
+_NO_REPLIES: Final = milter.P_NR_CONN | milter.P_NR_MAIL | milter.P_NR_HDR | milter.P_NR_BODY
+_WANTED: Final = _UNWANTED | _NO_REPLIES | milter.P_HDR_LEADSPC
+
+_ANSWERS: Final = {
+    Disposition.ACCEPT: milter.CONTINUE,
+    Disposition.QUARANTINE: milter.CONTINUE,
+    Disposition.TEMPFAIL: milter.TEMPFAIL,
+    Disposition.REJECT: milter.REJECT,
+    Disposition.DISCARD: milter.DISCARD,
+}
+
+
+class _Connection:
+    """What is known of one milter connection; hangs on the context."""
+
+    __slots__ = (
+        "address",
+        "authenticated",
+        "broken",
+        "leading_space",
+        "overloaded",
+        "replies",
+        "session",
+        "started_ns",
+        "under_way",
+    )
+
+    def __init__(self, protocol: int, overloaded: bool) -> None:
+        self.address: str | None = None
+        self.authenticated = False
+        self.session: MessageSession | None = None
+        self.under_way = False
+        self.broken: Stage | None = None
+        self.started_ns = 0
+        self.overloaded = overloaded
+        self.leading_space = bool(protocol & milter.P_HDR_LEADSPC)
+        self.replies = {
+            Stage.CONNECT: milter.NOREPLY if protocol & milter.P_NR_CONN else milter.CONTINUE,
+            Stage.ENVELOPE: milter.NOREPLY if protocol & milter.P_NR_MAIL else milter.CONTINUE,
+            Stage.HEADER: milter.NOREPLY if protocol & milter.P_NR_HDR else milter.CONTINUE,
+            Stage.BODY: milter.NOREPLY if protocol & milter.P_NR_BODY else milter.CONTINUE,
+        }
+
+    def forget_message(self) -> None:
+        self.session = None
+        self.under_way = False
+        self.broken = None
+        self.started_ns = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """Settings of the engine.
+
+    Attributes:
+        max_sessions: connections of one worker beyond which messages are put off with 421.
+        timeout: seconds that libmilter waits for the MTA.
+    """
+
+    max_sessions: int = 1000
+    timeout: int = 7210
+
+
+class Engine:
+    """Runs the milter in this process. There can be one a process: libmilter keeps its callbacks in statics."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        resolver: Resolver,
+        writer: StripeWriter,
+        log: Log,
+        options: EngineOptions,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.closing = False
+        """Set when messages are to be put off with 421, so that clients come again and meet another worker."""
+        self._policy = policy
+        self._resolver = resolver
+        self._writer = writer
+        self._log = log
+        self._options = options
+        self._wall_clock = wall_clock
+        self._sessions = 0
+        self._sessions_lock = threading.Lock()
+        log.on_lost = self._line_lost
+
+    def register(self) -> None:
+        """Hand the callbacks to libmilter."""
+        milter.set_flags(_NEEDED)
+        # An exception that gets past the fences, as from bytes that pymilter can't decode, must not leave
+        # the MTA waiting for an answer that a no-reply callback does not give.
+        milter.set_exception_policy(milter.CONTINUE)
+        milter.set_connect_callback(self.connect)
+        milter.set_envfrom_callback(self.envfrom)
+        milter.set_header_callback(self.header)
+        milter.set_body_callback(self.body)
+        milter.set_eom_callback(self.eom)
+        milter.set_abort_callback(self.abort)
+        milter.set_close_callback(self.close)
+        milter.settimeout(self._options.timeout)
+        milter.register("phoenixdkim", negotiate=self.negotiate)
+
+    def run(self) -> None:
+        """Serve. Returns only when libmilter fails."""
+        milter.main()
+
+    def _line_lost(self) -> None:
+        batch = Batch()
+        batch.add(events.LogLineLost())
+        self._writer.record(batch)
+
+    def _fence(self, connection: _Connection, stage: Stage) -> None:
+        """Note an exception: the message is answered as broken, its end not expected to work."""
+        if connection.broken is None:
+            connection.broken = stage
+        connection.session = None
+        text = traceback.format_exc().strip().replace("\n", " | ")
+        self._log.error(f"internal error at {stage}: {text}")
+
+    # The callbacks. Each is called by a thread of libmilter's.
+
+    def negotiate(self, context: Any, options: list[int]) -> int:
+        """Leave out all steps and replies that the MTA lets us leave out."""
+        try:
+            protocol = options[1] & _WANTED
+            self._open(context, protocol)
+            options[0] = _NEEDED
+            options[1] = protocol
+            options[2] = options[3] = 0
+        except Exception:  # noqa: BLE001 - the fence
+            # The MTA then offers everything, which all callbacks below can live with.
+            self._log.error(f"internal error at negotiation: {traceback.format_exc()}")
+            return milter.ALL_OPTS
+        return milter.CONTINUE
+
+    def _open(self, context: Any, protocol: int) -> _Connection:
+        with self._sessions_lock:
+            self._sessions += 1
+            sessions = self._sessions
+            self._writer.set_sessions(sessions)
+        connection = _Connection(protocol, sessions > self._options.max_sessions)
+        context.setpriv(connection)
+        return connection
+
+    def _connection(self, context: Any) -> _Connection:
+        # An MTA too old to negotiate, or a negotiation that failed, has left none: assume nothing was granted.
+        connection = context.getpriv()
+        return connection if connection is not None else self._open(context, 0)
+
+    def connect(self, context: Any, _hostname: str, _family: int, address: Any) -> int:
+        """Note the client's address."""
+        connection = self._connection(context)
+        try:
+            if isinstance(address, tuple) and address and isinstance(address[0], str):
+                connection.address = address[0]
+        except Exception:  # noqa: BLE001 - the fence
+            self._fence(connection, Stage.CONNECT)
+        return connection.replies[Stage.CONNECT]
+
+    def envfrom(self, context: Any, *_arguments: object) -> int:
+        """Begin a message; note whether the client has authenticated."""
+        connection = self._connection(context)
+        try:
+            connection.forget_message()
+            connection.authenticated = bool(_macro(context, "{auth_authen}") or _macro(context, "{auth_type}"))
+        except Exception:  # noqa: BLE001 - the fence
+            self._fence(connection, Stage.ENVELOPE)
+        return connection.replies[Stage.ENVELOPE]
+
+    def _begin(self, connection: _Connection) -> MessageSession:
+        connection.started_ns = time.monotonic_ns()
+        connection.session = session = MessageSession(
+            self._policy,
+            Client(connection.address, connection.authenticated),
+            int(self._wall_clock()),
+        )
+        return session
+
+    def header(self, context: Any, name: str, text: bytes) -> int:
+        """Take one header field."""
+        connection = self._connection(context)
+        try:
+            if connection.broken is None and not connection.overloaded:
+                session = connection.session or self._begin(connection)
+                if b"\n" in text:
+                    text = text.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+                # Without the MTA's own leading space the usual single one is the best guess.
+                session.header(name.encode(), text if connection.leading_space else b" " + text)
+        except Exception:  # noqa: BLE001 - the fence
+            self._fence(connection, Stage.HEADER)
+        return connection.replies[Stage.HEADER]
+
+    def body(self, context: Any, chunk: bytes) -> int:
+        """Take a piece of the body."""
+        connection = self._connection(context)
+        try:
+            if connection.broken is None and not connection.overloaded:
+                session = connection.session or self._begin(connection)
+                if not connection.under_way:
+                    connection.under_way = True
+                    session.end_of_headers()
+                session.body(chunk)
+        except Exception:  # noqa: BLE001 - the fence
+            self._fence(connection, Stage.BODY)
+        return connection.replies[Stage.BODY]
+
+    def eom(self, context: Any) -> int:
+        """Finish the message: tell the MTA, the log and the ledger the same outcome."""
+        connection = self._connection(context)
+        if not connection.started_ns:
+            connection.started_ns = time.monotonic_ns()
+        batch = Batch()
+        try:
+            outcome = self._outcome(connection, batch)
+        except Exception:  # noqa: BLE001 - the fence
+            self._fence(connection, Stage.END_OF_MESSAGE)
+            outcome = failed(Stage.END_OF_MESSAGE, self._policy.on_internal_error)
+        try:
+            answer = self._reply(context, connection, outcome)
+        except Exception:  # noqa: BLE001 - the fence: the MTA refused an edit, or is gone
+            self._fence(connection, Stage.REPLY)
+            outcome = failed(Stage.REPLY, self._policy.on_internal_error)
+            answer = _ANSWERS[outcome.disposition]
+        try:
+            self._log.info(summary(_macro(context, "i"), outcome))
+            count(outcome, (time.monotonic_ns() - connection.started_ns) / 1e9, batch)
+            self._writer.record(batch)
+        except Exception:  # noqa: BLE001 - the fence: a message is answered even when it can't be counted
+            self._log.error(f"internal error in accounting: {traceback.format_exc()}")
+        connection.forget_message()
+        return answer
+
+    def _outcome(self, connection: _Connection, batch: Batch) -> Outcome:
+        if connection.overloaded:
+            return refused(UnsignedReason.OVERLOADED)
+        if self.closing:
+            return refused(UnsignedReason.CLOSING)
+        if connection.broken is not None:
+            return failed(connection.broken, self._policy.on_internal_error)
+        session = connection.session or self._begin(connection)
+        if not connection.under_way:
+            session.end_of_headers()
+        return session.end_of_message(self._answers(session.key_names, batch))
+
+    def _answers(self, names: tuple[bytes, ...], batch: Batch) -> dict[bytes, KeyAnswer]:
+        answers: dict[bytes, KeyAnswer] = {}
+        for name in names:
+            answer = self._resolver.cached(name)
+            if answer is None:
+                return self._resolver.look_up(names, batch.add)
+            answers[name] = answer
+        for answer in answers.values():
+            hit = events.CacheResult.HIT if answer.outcome is KeyOutcome.FOUND else events.CacheResult.NEGATIVE_HIT
+            batch.add(events.DnsCacheLookup(hit))
+        return answers
+
+    def _reply(self, context: Any, connection: _Connection, outcome: Outcome) -> int:
+        for edit in outcome.edits:
+            if isinstance(edit, InsertField):
+                text = edit.value.replace(b"\r\n", b"\n").decode()
+                context.addheader(edit.name.decode(), text if connection.leading_space else text.lstrip(" "), 0)
+            else:
+                context.chgheader(edit.name.decode(), edit.ordinal, None)
+        if outcome.disposition is Disposition.QUARANTINE:
+            context.quarantine(f"DKIM {outcome.result}: {outcome.reason}")
+        if outcome.reply is not None:
+            context.setreply(outcome.reply.code, outcome.reply.enhanced, outcome.reply.text)
+        return _ANSWERS[outcome.disposition]
+
+    def abort(self, context: Any) -> int:
+        """The MTA gave this message up; another may follow on the same connection."""
+        connection = context.getpriv()
+        if connection is not None:
+            connection.forget_message()
+        return milter.CONTINUE
+
+    def close(self, context: Any) -> int:
+        """The connection is gone."""
+        if context.getpriv() is not None:
+            context.setpriv(None)
+            with self._sessions_lock:
+                self._sessions -= 1
+                self._writer.set_sessions(self._sessions)
+        return milter.CONTINUE
+
+
+def _macro(context: Any, name: str) -> str:
+    try:
+        return context.getsymval(name) or ""
+    except UnicodeDecodeError:
+        # pymilter decodes macros as UTF-8; one that is not can't be had.
+        return ""
+
+
+class ListenWay(StrEnum):
+    """How libmilter is brought to listen on a socket that it did not make."""
+
+    DESCRIPTOR = "fd"
+    DUPLICATE = "dup"
+
+
+class Listener:
+    """Our listening socket in libmilter's hands."""
+
+    def __init__(self, listening: socket.socket, way: ListenWay | None = None) -> None:
+        """Hand ``listening`` to libmilter, before ``Engine.run``.
+
+        Debian's libmilter takes a descriptor. Another one is given a throw-away socket of the same family, whose
+        descriptor is then replaced.
+
+        Raises:
+            OSError: neither way works.
+        """
+        listening.setblocking(False)
+        self.way = way or ListenWay.DESCRIPTOR
+        if self.way is ListenWay.DESCRIPTOR:
+            self.fd = listening.fileno()
+            try:
+                milter.setconn(f"fd:{self.fd}")
+                milter.opensocket(False)
+            except milter.error:
+                if way is not None:
+                    raise OSError("this libmilter takes no descriptor") from None
+                self.way = ListenWay.DUPLICATE
+        if self.way is ListenWay.DUPLICATE:
+            self.fd = _duplicate(listening)
+        self._before = _sockets()
+
+    def park(self) -> None:
+        """Take no more connections; those that are open go on.
+
+        libmilter polls this descriptor. With another listening socket behind it, that nobody can connect to, it
+        keeps polling, and connections that wait go to the other workers.
+        """
+        parked = socket.socket(socket.AF_UNIX)
+        parked.bind("")
+        parked.listen(1)
+        parked.setblocking(False)
+        os.dup2(parked.fileno(), self.fd, inheritable=False)
+        self._before |= {_link(parked.fileno()), _link(self.fd)}
+        # Kept open on purpose: the descriptor behind libmilter shares its file.
+        parked.detach()
+
+    def accepted(self) -> int:
+        """How many sockets libmilter has accepted and not closed, negotiated or not."""
+        return len(_sockets() - self._before)
+
+
+def _link(fd: int) -> str:
+    return os.readlink(f"/proc/self/fd/{fd}")
+
+
+def _sockets() -> set[str]:
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        # The descriptor of the listing itself is gone when we look.
+        with contextlib.suppress(OSError):
+            link = os.readlink(f"/proc/self/fd/{name}")
+            if link.startswith("socket:"):
+                found.add(link)
+    return found
+
+
+def _duplicate(listening: socket.socket) -> int:
+    directory = tempfile.mkdtemp(prefix="phoenixdkim-")
+    try:
+        if listening.family == socket.AF_UNIX:
+            address = f"unix:{directory}/s"
+        elif listening.family == socket.AF_INET6:
+            address = "inet6:0@::1"
+        else:
+            address = "inet:0@127.0.0.1"
+        before = set(os.listdir("/proc/self/fd"))
+        try:
+            milter.setconn(address)
+            milter.opensocket(False)
+        except milter.error as error:
+            raise OSError(f"libmilter can't listen on {value(address)}: {error}") from error
+        for name in sorted(set(os.listdir("/proc/self/fd")) - before, key=int):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                    os.dup2(listening.fileno(), int(name), inheritable=False)
+                    return int(name)
+        raise OSError("libmilter's listening socket was not found")
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
