@@ -32,12 +32,20 @@ from phoenixdkim.metrics import Constant, Family, HistogramSample, Kind, MetricS
 _MAGIC: Final = int.from_bytes(b"PhxDKIM1", "little")
 _HEADER_WORDS: Final = 512
 _STRIPE_HEADER_WORDS: Final = 8
-STRIPES: Final = 65
+STRIPES: Final = 257
 """Stripe 0 is the supervisor's; the others are for workers of all generations alive."""
 RING_ENTRIES: Final = 2048
 
 # Words of the header.
-_H_MAGIC, _H_DIGEST, _H_STRIPES, _H_SAMPLES_WANTED, _H_RELOAD_SUCCESS, _H_RELOAD_TIMESTAMP = range(6)
+(
+    _H_MAGIC,
+    _H_DIGEST,
+    _H_STRIPES,
+    _H_SAMPLES_WANTED,
+    _H_RELOAD_SUCCESS,
+    _H_RELOAD_TIMESTAMP,
+    _H_LIVE_GENERATION,
+) = range(7)
 # Words of a stripe's header.
 _S_BANK, _S_OWNER, _S_HEARTBEAT, _S_SESSIONS, _S_RING_HEAD = range(5)
 
@@ -220,6 +228,11 @@ class LedgerReader:
         """Unix time in seconds of the configuration in force."""
         return self._words[_H_RELOAD_TIMESTAMP]
 
+    @property
+    def live_generation(self) -> int:
+        """Number of the generation that takes new connections."""
+        return self._words[_H_LIVE_GENERATION]
+
     def ring_heads(self) -> list[int]:
         """Number of raw measures ever written, by stripe."""
         return [self._words[self._base(s) + _S_RING_HEAD] for s in range(STRIPES)]
@@ -322,6 +335,10 @@ class Ledger(LedgerReader):
         self._words[base + _S_OWNER] = 0
         self._words[base + _S_SESSIONS] = 0
         self._words[base + _S_HEARTBEAT] = 0
+
+    def set_live_generation(self, number: int) -> None:
+        """Tell workers that have lost their leader which generation takes new connections."""
+        self._words[_H_LIVE_GENERATION] = number
 
     def want_samples(self, wanted: bool) -> None:
         """Whether workers keep raw measures."""

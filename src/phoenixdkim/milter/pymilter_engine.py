@@ -57,6 +57,8 @@ class _Connection:
         "address",
         "authenticated",
         "broken",
+        "in_message",
+        "late",
         "leading_space",
         "overloaded",
         "replies",
@@ -70,6 +72,8 @@ class _Connection:
         self.authenticated = False
         self.session: MessageSession | None = None
         self.under_way = False
+        self.in_message = False
+        self.late = False
         self.broken: Stage | None = None
         self.started_ns = 0
         self.overloaded = overloaded
@@ -114,7 +118,10 @@ class Engine:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.closing = False
-        """Set when messages are to be put off with 421, so that clients come again and meet another worker."""
+        """Set when messages that begin from now on are to be put off with 421, so that clients come again and
+        meet another worker. Those under way get their verdict."""
+        self.messages = 0
+        """Messages under way."""
         self._policy = policy
         self._resolver = resolver
         self._writer = writer
@@ -202,13 +209,29 @@ class Engine:
         """Begin a message; note whether the client has authenticated."""
         connection = self._connection(context)
         try:
-            connection.forget_message()
+            self._end(connection)
+            self._start(connection)
             connection.authenticated = bool(_macro(context, "{auth_authen}") or _macro(context, "{auth_type}"))
         except Exception:  # noqa: BLE001 - the fence
             self._fence(connection, Stage.ENVELOPE)
         return connection.replies[Stage.ENVELOPE]
 
+    def _start(self, connection: _Connection) -> None:
+        connection.in_message = True
+        connection.late = self.closing
+        with self._sessions_lock:
+            self.messages += 1
+
+    def _end(self, connection: _Connection) -> None:
+        connection.forget_message()
+        if connection.in_message:
+            connection.in_message = False
+            with self._sessions_lock:
+                self.messages -= 1
+
     def _begin(self, connection: _Connection) -> MessageSession:
+        if not connection.in_message:
+            self._start(connection)
         connection.started_ns = time.monotonic_ns()
         connection.session = session = MessageSession(
             self._policy,
@@ -268,13 +291,13 @@ class Engine:
             self._writer.record(batch)
         except Exception:  # noqa: BLE001 - the fence: a message is answered even when it can't be counted
             self._log.error(f"internal error in accounting: {traceback.format_exc()}")
-        connection.forget_message()
+        self._end(connection)
         return answer
 
     def _outcome(self, connection: _Connection, batch: Batch) -> Outcome:
         if connection.overloaded:
             return refused(UnsignedReason.OVERLOADED)
-        if self.closing:
+        if connection.late:
             return refused(UnsignedReason.CLOSING)
         if connection.broken is not None:
             return failed(connection.broken, self._policy.on_internal_error)
@@ -312,12 +335,14 @@ class Engine:
         """The MTA gave this message up; another may follow on the same connection."""
         connection = context.getpriv()
         if connection is not None:
-            connection.forget_message()
+            self._end(connection)
         return milter.CONTINUE
 
     def close(self, context: Any) -> int:
         """The connection is gone."""
-        if context.getpriv() is not None:
+        connection = context.getpriv()
+        if connection is not None:
+            self._end(connection)
             context.setpriv(None)
             with self._sessions_lock:
                 self._sessions -= 1

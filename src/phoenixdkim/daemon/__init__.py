@@ -1,0 +1,1 @@
+"""The daemon's processes: a supervisor, generations of workers, and exporters."""

@@ -1,0 +1,311 @@
+"""A generation: a leader that has read configuration and keys once, and the workers forked from it.
+
+A worker that dies is replaced by another fork of the leader: it has the same configuration and keys whatever lies on
+the disk by then.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from socket import socket
+from typing import Any, Final, NoReturn
+
+from phoenixdkim.config.build import build
+from phoenixdkim.config.load import read
+from phoenixdkim.config.model import Config
+from phoenixdkim.daemon import privileges
+from phoenixdkim.daemon.control import Pipe, pipe
+from phoenixdkim.daemon.worker import EXIT_SOFTWARE, Deadlines, WorkerSetting, run_worker
+from phoenixdkim.exporters.spawn import Identity, identity
+from phoenixdkim.ledger import Ledger
+from phoenixdkim.log import Destination, Facility, Level, Log
+from phoenixdkim.milter.pymilter_engine import EngineOptions
+
+EXIT_CONFIG: Final = 78
+_POLL: Final = 0.25
+_HANG: Final = 30.0
+_READY: Final = 30.0
+_MAX_PAUSE: Final = 10.0
+
+
+def worker_count(config: Config) -> int:
+    """How many workers a configuration asks for; 0 stands for one a core."""
+    return config.milter.workers or max(1, len(os.sched_getaffinity(0)))
+
+
+def open_log(config: Config) -> Log:
+    """The log that a configuration names."""
+    return Log(
+        Destination(config.log.destination), Level[config.log.level.upper()], Facility[config.log.facility.upper()]
+    )
+
+
+def run_as(config: Config) -> Identity | None:
+    """The user of leader and workers: None unless the daemon was started as root.
+
+    Raises:
+        LookupError: there is no such user.
+    """
+    return identity(config.process.user) if os.geteuid() == 0 else None
+
+
+@dataclass(slots=True)
+class _Worker:
+    pid: int
+    control: Pipe
+    stripe: int
+    started: float
+    ready: bool = False
+
+
+@dataclass(slots=True)
+class Leader:
+    """The leader's state."""
+
+    setting: WorkerSetting
+    control: Pipe
+    listening: socket
+    ledger: Ledger
+    stripes: list[int]
+    log: Log
+    supervisor: int
+    workers: dict[int, _Worker] = field(default_factory=dict)
+    parked: Deadlines | None = None
+    _pause: float = 0.0
+    _due: float = 0.0
+
+    def fork_worker(self) -> None:
+        """Start a worker on a free stripe."""
+        ours, theirs = pipe()
+        stripe = self.stripes.pop()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                signal.set_wakeup_fd(-1)
+                ours.close()
+                self.control.close()
+                for other in self.workers.values():
+                    other.control.close()
+                run_worker(self.setting, theirs, self.listening, self.ledger, stripe, self.log, self.supervisor)
+            except Exception as error:  # noqa: BLE001 - nothing may return into the leader's code
+                self.log.error(f"worker failed to start: {type(error).__name__}: {error}")
+            finally:
+                os._exit(EXIT_SOFTWARE)
+        theirs.close()
+        self.ledger.claim(stripe, pid)
+        self.workers[pid] = _Worker(pid, ours, stripe, time.monotonic())
+
+    def reap(self) -> None:
+        """Take the stripes of workers that ended, and count those that ended unasked."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            worker = self.workers.pop(pid, None)
+            if worker is None:
+                continue
+            worker.control.close()
+            self.ledger.release(worker.stripe)
+            self.stripes.append(worker.stripe)
+            if self.parked is None:
+                self.log.error(f"worker {pid} ended unasked ({_status(status)}); replacing it")
+                self.control.send({"restarted": pid})
+                lived = time.monotonic() - worker.started
+                self._pause = 0.0 if lived > 10 else min(_MAX_PAUSE, 2 * self._pause + 0.1)
+                self._due = time.monotonic() + (self._pause if self._pause > 0.1 else 0.0)
+
+    def replace(self, wanted: int) -> None:
+        """Fork what is missing, not faster than the back-off allows."""
+        while self.parked is None and len(self.workers) < wanted and time.monotonic() >= self._due:
+            self.fork_worker()
+
+    def kill_hanging(self) -> None:
+        """Kill workers whose heartbeat stands still."""
+        limit = time.monotonic_ns() - int(_HANG * 1e9)
+        for worker in self.workers.values():
+            beat = self.ledger.heartbeat(worker.stripe)
+            if worker.ready and beat and beat < limit:
+                self.log.error(f"worker {worker.pid} shows no sign of life for {_HANG:.0f} s; killed")
+                os.kill(worker.pid, signal.SIGKILL)
+
+    def park(self, deadlines: Deadlines) -> None:
+        """Tell all workers to take no more connections and to end."""
+        self.parked = deadlines
+        for worker in self.workers.values():
+            worker.control.send({"park": asdict(deadlines)})
+
+    def listen(self, seconds: float) -> list[dict[str, Any] | None]:
+        """Messages of the supervisor; also takes the workers'."""
+        sources = [self.control, *(worker.control for worker in self.workers.values())]
+        found: list[dict[str, Any] | None] = []
+        try:
+            ready, _, _ = select.select(sources, [], [], seconds)
+        except InterruptedError:
+            return found
+        for source in ready:
+            message = source.receive()
+            if source is self.control:
+                found.append(message)
+                continue
+            for worker in self.workers.values():
+                if worker.control is source:
+                    if message is None:
+                        # Its end is seen by waitpid in a moment; until then there is nothing to read.
+                        time.sleep(0.002)
+                    elif "ready" in message:
+                        worker.ready = True
+        return found
+
+
+def _status(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return f"signal {signal.Signals(os.WTERMSIG(status)).name}"
+    return f"exit status {os.waitstatus_to_exitcode(status)}"
+
+
+def lead(
+    number: int,
+    path: str,
+    control: Pipe,
+    listening: socket,
+    ledger: Ledger,
+    take_stripes: Callable[[int], Sequence[int]],
+    supervisor: int,
+) -> NoReturn:
+    """Be a generation's leader; the process exits in here.
+
+    Args:
+        number: the generation's number, rising.
+        path: the configuration file.
+        control: our end of the control pipe to the supervisor.
+        listening: the shared listening socket.
+        ledger: the ledger.
+        take_stripes: gives free stripes, as many as asked for.
+        supervisor: pid of the supervisor.
+    """
+    for signal_number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(signal_number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    loaded = read(path, None)
+    faults = list(loaded.faults)
+    config = loaded.config
+    policy = None
+    if config is not None:
+        policy, resolver, more = build(config, uid_is_root=os.geteuid() == 0, loaded=loaded)
+        faults += more
+    errors = [str(fault) for fault in faults if fault.is_error]
+    if config is None or policy is None or errors:
+        control.send({"failed": errors or [f"{path}: could not be used"]})
+        os._exit(EXIT_CONFIG)
+    log = open_log(config)
+    try:
+        user = run_as(config)
+        if user is not None:
+            privileges.drop(user)
+    except (LookupError, OSError, privileges.PrivilegeError) as error:
+        control.send({"failed": [f"{path}: process.user: {error}"]})
+        os._exit(EXIT_CONFIG)
+    privileges.hide_memory()
+    milter = config.milter
+    setting = WorkerSetting(
+        number,
+        policy,
+        resolver,
+        EngineOptions(milter.max_sessions, milter.timeout),
+        Deadlines(milter.reload_soft_deadline, milter.reload_hard_deadline),
+    )
+    wanted = worker_count(config)
+    leader = Leader(setting, control, listening, ledger, list(take_stripes(wanted)), log, supervisor)
+    leader.replace(wanted)
+    deadline = time.monotonic() + _READY
+    while not all(worker.ready for worker in leader.workers.values()) or len(leader.workers) < wanted:
+        if None in leader.listen(_POLL) or time.monotonic() > deadline or not leader.workers:
+            control.send({"failed": [f"{path}: the workers did not start, see the log"]})
+            _kill_all(leader)
+            os._exit(EXIT_SOFTWARE)
+        before = len(leader.workers)
+        leader.reap()
+        if len(leader.workers) < before:
+            control.send({"failed": [f"{path}: a worker ended at its start, see the log"]})
+            _kill_all(leader)
+            os._exit(EXIT_SOFTWARE)
+    control.send(
+        {
+            "ready": number,
+            "workers": wanted,
+            "exporters": config.exporters,
+            "warnings": [str(fault) for fault in faults if not fault.is_error],
+            "settings": _settings(config),
+        }
+    )
+    _serve(leader, wanted)
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """What the supervisor needs to know of a configuration."""
+    return {
+        "socket": config.milter.socket,
+        "socket_mode": config.milter.socket_mode,
+        "socket_group": config.milter.socket_group,
+        "user": config.process.user,
+        "exporter_user": config.process.exporter_user,
+        "stop_timeout": config.milter.stop_timeout,
+        "max_generations": config.milter.max_generations,
+        "reload": {"soft": config.milter.reload_soft_deadline, "hard": config.milter.reload_hard_deadline},
+        "log": {
+            "destination": str(config.log.destination),
+            "level": str(config.log.level),
+            "facility": str(config.log.facility),
+        },
+    }
+
+
+def _kill_all(leader: Leader) -> None:
+    for worker in leader.workers.values():
+        os.kill(worker.pid, signal.SIGKILL)
+    for pid in list(leader.workers):
+        os.waitpid(pid, 0)
+        leader.ledger.release(leader.workers[pid].stripe)
+
+
+def _serve(leader: Leader, wanted: int) -> NoReturn:
+    kill_at: float | None = None
+    while True:
+        # A worker's end shows at once: its control pipe closes.
+        for message in leader.listen(_POLL):
+            if message is None:
+                # The supervisor is gone: nobody would stop or count us.
+                if leader.parked is None or leader.parked.hard > 1:
+                    leader.park(Deadlines(0, 1.0, True))
+                kill_at = min(kill_at or time.monotonic() + 1.3, time.monotonic() + 1.3)
+                leader.listening.close()
+                _await_end(leader, kill_at)
+            elif "park" in message:
+                deadlines = Deadlines(**message["park"])
+                leader.park(deadlines)
+                kill_at = time.monotonic() + deadlines.hard + 1.0
+        leader.reap()
+        leader.kill_hanging()
+        leader.replace(wanted)
+        if leader.parked is not None:
+            if not leader.workers:
+                os._exit(0)
+            if kill_at is not None and time.monotonic() > kill_at:
+                _kill_all(leader)
+                os._exit(0)
+
+
+def _await_end(leader: Leader, deadline: float) -> NoReturn:
+    while leader.workers and time.monotonic() < deadline:
+        leader.reap()
+        time.sleep(0.02)
+    _kill_all(leader)
+    os._exit(0)

@@ -1,0 +1,151 @@
+"""A worker: answers the MTA until it is parked and its last session is done.
+
+libmilter runs in a thread; the main thread obeys the control pipe. Python's signal handlers lose to libmilter's own
+signal thread, so a worker ignores the signals that stop or reload a daemon: the supervisor acts on them for all.
+A worker never ends by ``milter.stop()``, which would strand its sessions: it parks its listener, sees its accepted
+sockets go, and exits.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from socket import socket
+from typing import Final, NoReturn
+
+from phoenixdkim.daemon.control import Pipe
+from phoenixdkim.dns import Resolver, ResolverOptions
+from phoenixdkim.ledger import Ledger
+from phoenixdkim.log import Log
+from phoenixdkim.milter.pymilter_engine import Engine, EngineOptions, Listener
+from phoenixdkim.policy import Policy
+
+EXIT_SOFTWARE: Final = 70
+_POLL: Final = 0.2
+_POLL_PARKED: Final = 0.02
+_QUIET: Final = 0.25
+_ORPHAN_DEADLINE: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How a parked worker ends.
+
+    Attributes:
+        soft: seconds after which messages that begin are put off with 421.
+        hard: seconds after which the worker exits, whatever is open.
+        idle_is_done: sessions between two messages need not be waited for.
+    """
+
+    soft: float
+    hard: float
+    idle_is_done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSetting:
+    """All that a worker is made of; it reads nothing else."""
+
+    generation: int
+    policy: Policy
+    resolver: ResolverOptions
+    engine: EngineOptions
+    reload: Deadlines
+
+
+def run_worker(
+    setting: WorkerSetting, control: Pipe, listening: socket, ledger: Ledger, stripe: int, log: Log, supervisor: int
+) -> NoReturn:
+    """Be a worker; the process exits in here.
+
+    Args:
+        setting: the generation's configuration and keys.
+        control: our end of the control pipe to the leader.
+        listening: the shared listening socket.
+        ledger: the ledger.
+        stripe: our stripe in it.
+        log: where the summary lines go.
+        supervisor: pid of the supervisor.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    ledger.claim(stripe, os.getpid())
+    writer = ledger.writer(stripe)
+    engine = Engine(setting.policy, Resolver(setting.resolver, setting.policy.limits), writer, log, setting.engine)
+    engine.register()
+    listener = Listener(listening)
+    threading.Thread(target=_serve, args=(engine, log), name="libmilter", daemon=True).start()
+    control.send({"ready": os.getpid()})
+    parked: Deadlines | None = None
+    connected = True
+    while parked is None:
+        writer.beat(time.monotonic_ns())
+        log.flush()
+        if connected and select.select([control], [], [], _POLL)[0]:
+            message = control.receive()
+            if message is None:
+                connected = False
+            elif "park" in message:
+                parked = Deadlines(**message["park"])
+        elif not connected:
+            time.sleep(_POLL)
+            parked = _orphaned(setting, ledger, supervisor)
+    listener.park()
+    control.send({"parked": True})
+    _drain(engine, listener, parked, control if connected else None, supervisor)
+    log.give_up()
+    os._exit(0)
+
+
+def _serve(engine: Engine, log: Log) -> None:
+    engine.run()
+    log.error("libmilter stopped serving; the worker ends")
+    os._exit(EXIT_SOFTWARE)
+
+
+def _orphaned(setting: WorkerSetting, ledger: Ledger, supervisor: int) -> Deadlines | None:
+    """What a worker whose leader is gone should do: go on until a newer generation serves, or the daemon is gone."""
+    if os.getppid() != supervisor:
+        return Deadlines(0, _ORPHAN_DEADLINE, True)
+    if ledger.live_generation > setting.generation:
+        return setting.reload
+    return None
+
+
+def _drain(engine: Engine, listener: Listener, deadlines: Deadlines, control: Pipe | None, supervisor: int) -> None:
+    begun = time.monotonic()
+    hard = begun + deadlines.hard
+    soft = begun + deadlines.soft
+    empty = 0
+    quiet_since: float | None = None
+    while True:
+        now = time.monotonic()
+        if now >= soft:
+            engine.closing = True
+        # Twice, because a connection may have been accepted between our two looks.
+        empty = empty + 1 if listener.accepted() == 0 else 0
+        if empty == 2 or now >= hard:
+            return
+        if deadlines.idle_is_done and engine.messages == 0:
+            # The last reply leaves libmilter a moment after our callback has returned.
+            quiet_since = quiet_since or now
+            if now - quiet_since >= _QUIET:
+                return
+        else:
+            quiet_since = None
+        if control is None:
+            time.sleep(_POLL_PARKED)
+            if os.getppid() != supervisor:
+                hard = min(hard, now + _ORPHAN_DEADLINE)
+        elif select.select([control], [], [], _POLL_PARKED)[0]:
+            message = control.receive()
+            if message is None:
+                control = None
+            elif "park" in message:
+                again = Deadlines(**message["park"])
+                deadlines = Deadlines(again.soft, again.hard, again.idle_is_done)
+                soft, hard = min(soft, now + again.soft), min(hard, now + again.hard)
