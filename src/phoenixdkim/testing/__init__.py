@@ -1,0 +1,1 @@
+"""Tools for tests: a byte-exact milter client, a scripted DNS server."""
