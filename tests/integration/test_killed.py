@@ -1,0 +1,100 @@
+"""The daemon killed under load, with ``milter_default_action = tempfail``: T7, R3."""
+
+from __future__ import annotations
+
+import smtplib
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from integration.daemon import Daemon
+from integration.postfix import Postfix, submit_over
+from interop.peers import mail_dkim_verify
+
+pytestmark = pytest.mark.postfix
+
+MESSAGES = 160
+SENDERS = 4
+
+
+class Load:
+    """Clients that send numbered messages and try again what was put off."""
+
+    def __init__(self, mta: Postfix) -> None:
+        self._mta = mta
+        self._lock = threading.Lock()
+        self.accepted: list[int] = []
+        self.put_off = 0
+        self.refused: list[object] = []
+        self.threads = [threading.Thread(target=self._send, args=(part,), daemon=True) for part in range(SENDERS)]
+
+    def _send(self, part: int) -> None:
+        smtp: smtplib.SMTP | None = None
+        for number in range(part, MESSAGES, SENDERS):
+            raw = b"From: a@example.com\r\nSubject: load\r\nX-Number: %d\r\n\r\n%d\r\n" % (number, number)
+            while True:
+                try:
+                    smtp = smtp or self._mta.connection()
+                    answer = submit_over(smtp, raw, "a@example.com", ["b@example.net"])
+                except (smtplib.SMTPException, OSError) as error:
+                    # Nothing was accepted on a session that broke before the reply to the message's end.
+                    with self._lock:
+                        self.refused.append(error)
+                    smtp = None
+                    continue
+                with self._lock:
+                    if answer.accepted:
+                        self.accepted.append(number)
+                        break
+                    self.put_off += 1
+                    if not 400 <= answer.code < 500:
+                        self.refused.append(answer)
+                # As a client would: the session is over once the milter has failed in it.
+                smtp.close()
+                smtp = None
+                time.sleep(0.05)
+        if smtp is not None:
+            smtp.quit()
+
+
+def test_killed_again_and_again_loses_nothing_and_lets_nothing_out_unsigned(rsa_key, tmp_path):
+    with Daemon([rsa_key]) as daemon, Postfix(daemon.milter) as mta:
+        load = Load(mta)
+        for thread in load.threads:
+            thread.start()
+        for reached in (MESSAGES // 5, MESSAGES // 2):
+            deadline = time.monotonic() + 60
+            while len(load.accepted) < reached:
+                assert time.monotonic() < deadline, (load.accepted, load.refused, daemon.log()[-2000:])
+                time.sleep(0.005)
+            left = daemon.children()
+            daemon.kill()
+            time.sleep(0.2)
+            daemon.start()
+            assert left
+        for thread in load.threads:
+            thread.join(90)
+            assert not thread.is_alive(), daemon.log()[-2000:]
+        deliveries = mta.delivered(MESSAGES)
+        time.sleep(0.5)
+        deliveries = mta.delivered(MESSAGES)
+        answers = mail_dkim_verify([d.raw for d in deliveries], [rsa_key], tmp_path)
+    assert load.refused == [], "only temporary failures"
+    assert load.put_off > 0, "the kill was felt"
+    numbers = Counter(int(d.raw.partition(b"X-Number: ")[2].split(b"\r\n")[0]) for d in deliveries)
+    assert numbers == Counter(range(MESSAGES)), "none lost, none doubled"
+    assert answers == [["example.com/rsa/rsa-sha256=pass"]] * MESSAGES, "none unsigned"
+
+
+def test_without_a_daemon_mail_is_put_off(rsa_key):
+    with Daemon([rsa_key]) as daemon, Postfix(daemon.milter) as mta:
+        raw = b"From: a@example.com\r\n\r\nx\r\n"
+        assert mta.submit(raw).accepted
+        daemon.kill()
+        answer = mta.submit(raw)
+        assert 400 <= answer.code < 500
+        daemon.start()
+        assert mta.submit(raw).accepted
+        assert len(mta.delivered(2)) == 2
