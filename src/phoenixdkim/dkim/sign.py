@@ -1,0 +1,271 @@
+"""Making signatures (RFC 6376 section 5), without I/O: several keys over one body hash."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from phoenixdkim.dkim.canonical import BodyDigests, Canonicalization
+from phoenixdkim.dkim.headers import HeaderField
+from phoenixdkim.dkim.results import Algorithm
+from phoenixdkim.dkim.selection import HeaderIndex
+
+_PADDING: Final = PKCS1v15()
+_PREHASHED: Final = Prehashed(SHA256())
+_LINE: Final = 76
+_MAX_BODY_LINE: Final = 998
+
+RECOMMENDED: Final = (
+    b"From",
+    b"Sender",
+    b"Reply-To",
+    b"Subject",
+    b"Date",
+    b"Message-ID",
+    b"To",
+    b"Cc",
+    b"MIME-Version",
+    b"Content-Type",
+    b"Content-Transfer-Encoding",
+    b"Content-ID",
+    b"Content-Description",
+    b"Resent-Date",
+    b"Resent-From",
+    b"Resent-Sender",
+    b"Resent-To",
+    b"Resent-Cc",
+    b"Resent-Message-ID",
+    b"In-Reply-To",
+    b"References",
+    b"List-Id",
+    b"List-Help",
+    b"List-Unsubscribe",
+    b"List-Unsubscribe-Post",
+    b"List-Subscribe",
+    b"List-Post",
+    b"List-Owner",
+    b"List-Archive",
+)
+"""Fields that are signed when present (RFC 6376 section 5.4.1)."""
+
+OVERSIGNED: Final = (b"From", b"Subject", b"Date", b"To", b"Cc", b"Reply-To", b"MIME-Version", b"Content-Type")
+"""Fields that are named once more than they occur, so that none can be added (RFC 6376 section 8.15). The List-
+fields are left out: mailing lists add them to what they pass on."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key to sign with.
+
+    Attributes:
+        name: its name in the configuration.
+        domain, selector: d= and s=.
+        algorithm: a=.
+        private: the decoded key.
+    """
+
+    name: str
+    domain: bytes
+    selector: bytes
+    algorithm: Algorithm
+    private: RSAPrivateKey | Ed25519PrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class SignOptions:
+    """How to sign.
+
+    Attributes:
+        header_canon, body_canon: c=.
+        signed: fields signed when present.
+        oversigned: fields named once more than they occur; From always is.
+        ttl: seconds after which the signature expires (x=); None for never.
+    """
+
+    header_canon: Canonicalization = Canonicalization.RELAXED
+    body_canon: Canonicalization = Canonicalization.SIMPLE
+    signed: tuple[bytes, ...] = RECOMMENDED
+    oversigned: tuple[bytes, ...] = OVERSIGNED
+    ttl: int | None = None
+
+
+class _LineCheck:
+    """Watches the body for what a relay would change after signing (RFC 6376 section 5.3)."""
+
+    __slots__ = ("bare", "last", "long", "open")
+
+    def __init__(self) -> None:
+        self.bare = False
+        self.long = False
+        self.open = 0  # octets of the line that is not ended yet
+        self.last = b""
+
+    def update(self, chunk: bytes) -> None:
+        if not chunk:
+            return
+        pairs = chunk.count(b"\r\n")
+        joined = self.last == b"\r" and chunk[:1] == b"\n"
+        if self.last == b"\r" and not joined:
+            self.bare = True
+        # Every CR must be half of a pair, and every LF; a CR at the end may yet become one.
+        loose_cr = chunk.count(b"\r") - pairs - (chunk[-1:] == b"\r")
+        loose_lf = chunk.count(b"\n") - pairs - joined
+        if loose_cr or loose_lf:
+            self.bare = True
+        self.last = chunk[-1:]
+        if not self.long:
+            self._measure(chunk)
+
+    def _measure(self, chunk: bytes) -> None:
+        # From line end to line end, in strides: a stretch of 998 octets with a line end in it is fine.
+        position = 0
+        size = len(chunk)
+        start = -self.open
+        while True:
+            reach = start + _MAX_BODY_LINE + 2
+            if reach >= size:
+                end = chunk.rfind(b"\n", max(position, 0), size)
+                if end >= 0:
+                    start = end + 1
+                break
+            end = chunk.rfind(b"\n", max(position, 0), max(reach, 0))
+            if end < 0:
+                self.long = True
+                return
+            position = start = end + 1
+        self.open = size - start
+
+    def finish(self) -> None:
+        if self.last == b"\r":
+            self.bare = True
+        if self.open > _MAX_BODY_LINE + (self.last == b"\r"):
+            self.long = True
+
+
+class Signer:
+    """Makes one signature a key for one message."""
+
+    def __init__(
+        self,
+        fields: Sequence[HeaderField],
+        keys: Sequence[SigningKey],
+        options: SignOptions,
+        now: int,
+        identity: bytes | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            fields: the header, from the top.
+            keys: keys to sign with.
+            options: how to sign.
+            now: Unix time in seconds, for t= and x=.
+            identity: i=; None to leave it out.
+        """
+        self._keys = keys
+        self._options = options
+        self._now = now
+        self._identity = identity
+        self._index = HeaderIndex(fields)
+        self._digests = BodyDigests([(options.body_canon, None)])
+        self._lines = _LineCheck()
+        self.bare_cr_or_lf = False
+        """The body has a CR or LF that is not half of a line end; known after ``finish``."""
+        self.long_line = False
+        """A body line is over 998 octets; known after ``finish``."""
+
+    def body(self, chunk: bytes) -> None:
+        """Take a piece of the body."""
+        self._digests.update(chunk)
+        self._lines.update(chunk)
+
+    def finish(self) -> list[tuple[SigningKey, bytes | None]]:
+        """The values of the DKIM-Signature fields, one a key: leading space, folds as CRLF and tab.
+
+        None stands for a key that failed. Nothing is signed when the body would not arrive as it is.
+        """
+        self._digests.finish()
+        self._lines.finish()
+        self.bare_cr_or_lf = self._lines.bare
+        self.long_line = self._lines.long
+        if self.bare_cr_or_lf or self.long_line:
+            return [(key, None) for key in self._keys]
+        names = self._names()
+        body_hash = base64.b64encode(self._digests.digest(self._options.body_canon, None))
+        return [(key, self._sign(key, names, body_hash)) for key in self._keys]
+
+    def _names(self) -> list[bytes]:
+        oversigned = {name.lower() for name in self._options.oversigned} | {b"from"}
+        names: list[bytes] = []
+        wanted = dict.fromkeys((b"From", *self._options.signed, *self._options.oversigned))
+        seen: set[bytes] = set()
+        for name in wanted:
+            lowered = name.lower()
+            if lowered in seen:
+                continue
+            seen.add(lowered)
+            names += [name] * (self._index.count(lowered) + (lowered in oversigned))
+        return names
+
+    def _sign(self, key: SigningKey, names: Sequence[bytes], body_hash: bytes) -> bytes | None:
+        unsigned = self._template(key, names, body_hash)
+        digest = self._index.digest(
+            [name.lower() for name in names],
+            self._options.header_canon,
+            HeaderField(b"DKIM-Signature", unsigned),
+            None,
+        )
+        try:
+            if isinstance(key.private, Ed25519PrivateKey):
+                signature = key.private.sign(digest)
+            else:
+                signature = key.private.sign(digest, _PADDING, _PREHASHED)
+        except (ValueError, UnsupportedAlgorithm):
+            # Such as a modulus too small for the padding: this key fails, the others sign.
+            return None
+        encoded = base64.b64encode(signature)
+        lines = [encoded[at : at + _LINE - 1] for at in range(0, len(encoded), _LINE - 1)]
+        return unsigned + b"\r\n\t" + b"\r\n\t".join(lines)
+
+    def _template(self, key: SigningKey, names: Sequence[bytes], body_hash: bytes) -> bytes:
+        options = self._options
+        tags = [
+            b"v=1",
+            b"a=" + key.algorithm.value.encode(),
+            b"c=" + options.header_canon.encode() + b"/" + options.body_canon.encode(),
+            b"d=" + key.domain,
+            b"s=" + key.selector,
+            b"t=%d" % self._now,
+        ]
+        if options.ttl is not None:
+            tags.append(b"x=%d" % (self._now + options.ttl))
+        if self._identity is not None:
+            tags.append(b"i=" + self._identity)
+        lines = _fold([tag + b";" for tag in tags], b" ")
+        first, *rest = names
+        lines += _fold([b"h=" + first, *(b":" + name for name in rest), b";"], b"")
+        lines += _fold([b"bh=" + body_hash + b";", b"b="], b" ")
+        return b" " + b"\r\n\t".join(lines)
+
+
+def _fold(words: Sequence[bytes], gap: bytes) -> list[bytes]:
+    """Words in lines of at most ``_LINE`` octets."""
+    lines: list[bytes] = []
+    line = b""
+    for word in words:
+        if line and len(line) + len(gap) + len(word) > _LINE:
+            lines.append(line)
+            line = word
+        else:
+            line = line + gap + word if line else word
+    lines.append(line)
+    return lines

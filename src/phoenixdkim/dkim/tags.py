@@ -1,0 +1,49 @@
+"""Tag lists: the syntax of signatures and key records (RFC 6376 section 3.2)."""
+
+from __future__ import annotations
+
+import string
+from typing import Final
+
+from phoenixdkim.dkim.results import Reason
+
+_FWS: Final = b" \t\r\n"
+_NAME: Final = frozenset((string.ascii_letters + string.digits + "_").encode())
+
+
+class TagListError(ValueError):
+    """A tag list that can't be read; ``reason`` is TAG_LIST_SYNTAX or DUPLICATE_TAG."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+def without_white_space(value: bytes) -> bytes:
+    """``value`` without folding white space."""
+    return value.translate(None, _FWS)
+
+
+def parse_tag_list(data: bytes, max_tags: int) -> dict[bytes, bytes]:
+    """Read a tag list into names and values; white space around both is removed, inside values it stays.
+
+    Raises:
+        TagListError: a part without ``=``, a name that is none, a name twice, too many tags.
+    """
+    tags: dict[bytes, bytes] = {}
+    parts = data.split(b";", max_tags + 1)
+    if len(parts) > max_tags + 1:
+        raise TagListError(Reason.TAG_LIST_SYNTAX, f"more than {max_tags} tags")
+    if not parts[-1].strip(_FWS):
+        parts.pop()
+    for part in parts:
+        name, equals, value = part.partition(b"=")
+        name = name.strip(_FWS)
+        if not equals:
+            raise TagListError(Reason.TAG_LIST_SYNTAX, "a tag without '='")
+        if not name or name[0] in b"0123456789_" or not _NAME.issuperset(name):
+            raise TagListError(Reason.TAG_LIST_SYNTAX, "a tag name that is none")
+        if name in tags:
+            raise TagListError(Reason.DUPLICATE_TAG, f"tag {name.decode('ascii')} twice")
+        tags[name] = value.strip(_FWS)
+    return tags
