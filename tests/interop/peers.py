@@ -100,7 +100,15 @@ def dkimpy_sign(raw: bytes, key: KeyPair, canonicalization: bytes = b"relaxed/si
 def dkimpy_verify(raw: bytes, keys: Sequence[KeyPair]) -> list[bool]:
     """dkimpy's answer to each signature of the message, in its order."""
     count = sum(name.lower() == b"dkim-signature" for name, _ in dkim.rfc822_parse(raw)[0])
-    return [bool(dkim.DKIM(raw).verify(idx=index, dnsfunc=dnsfunc(keys))) for index in range(count)]
+    return [_dkimpy_verify_one(raw, index, keys) for index in range(count)]
+
+
+def _dkimpy_verify_one(raw: bytes, index: int, keys: Sequence[KeyPair]) -> bool:
+    try:
+        return bool(dkim.DKIM(raw).verify(idx=index, dnsfunc=dnsfunc(keys)))
+    except dkim.DKIMException:
+        # Some faults are told by a return value, some like this.
+        return False
 
 
 def mail_dkim_verify(messages: Sequence[bytes], keys: Sequence[KeyPair], directory: Path) -> list[list[str]]:
