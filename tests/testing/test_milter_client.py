@@ -107,6 +107,7 @@ def test_message_goes_out_byte_for_byte(filtered):
         b"B",
         b"B",
         b"E",
+        b"A",
         b"Q",
     ]
 

@@ -7,6 +7,7 @@ One client is one connection; it is used by one thread at a time.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 import struct
@@ -468,9 +469,29 @@ class MilterClient:
             chunk_size: octets in a body packet.
 
         Returns:
-            The reply that ended the message: that of its end, or an earlier one that was not "continue".
+            The reply that ended the message: that of its end, or an earlier one that was not "continue". As Postfix
+            does, ABORT follows in each case.
         """
-        given: dict[str, str | bytes] = dict(macros or {})
+        try:
+            return self._message(
+                fields, body, sender, recipients, client_address, client_name, dict(macros or {}), chunk_size
+            )
+        finally:
+            # A filter that closed the connection needs none; what it did is told by the reply or the exception.
+            with contextlib.suppress(OSError):
+                self.abort()
+
+    def _message(
+        self,
+        fields: Sequence[Field],
+        body: bytes,
+        sender: str | bytes,
+        recipients: Sequence[str | bytes],
+        client_address: str,
+        client_name: str,
+        given: dict[str, str | bytes],
+        chunk_size: int,
+    ) -> Reply:
         queue_id = {"i": given.get("i", "4QueueId00")}
         early = {name: value for name, value in given.items() if name != "i"}
         reply = self.open_session(client_name=client_name, client_address=client_address)
