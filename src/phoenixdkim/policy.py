@@ -1,0 +1,234 @@
+"""Who is signed with which keys, who is trusted, what happens on a result.
+
+A ``Policy`` is what workers use of the configuration: immutable, made once, and asked with dictionary look-ups only.
+
+Signing rules. The most specific rule that matches an author's address decides, whatever the order in the file:
+
+1. the address itself: ``user@example.com``
+2. its domain: ``*@example.com``
+3. the nearest domain above: ``*@*.example.com``, which matches sub-domains at any depth, not the domain itself
+4. everything: ``*``
+
+Domains are compared without case and in their ASCII form (RFC 5891), local parts without case.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+import idna
+
+from phoenixdkim.dkim.limits import Limits
+from phoenixdkim.dkim.results import Result
+from phoenixdkim.dkim.sign import SigningKey, SignOptions
+from phoenixdkim.dkim.verify import LengthPolicy
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Keys = tuple[SigningKey, ...]
+
+_CACHED_CLIENTS: Final = 4096
+
+
+class Disposition(StrEnum):
+    """What the MTA is told to do with a message."""
+
+    ACCEPT = "accept"
+    TEMPFAIL = "tempfail"
+    REJECT = "reject"
+    DISCARD = "discard"
+    QUARANTINE = "quarantine"
+
+
+class PatternError(ValueError):
+    """A rule's ``from`` can't be understood; the message says what to write."""
+
+
+def ascii_domain(domain: str) -> bytes:
+    """A domain in lower case and ASCII (RFC 5891), without final dot.
+
+    Raises:
+        ValueError: it is no domain name.
+    """
+    name = domain.strip().rstrip(".")
+    if not name:
+        raise ValueError("an empty domain")
+    if not name.isascii():
+        try:
+            name = idna.encode(name, uts46=True).decode("ascii")
+        except (idna.IDNAError, UnicodeError) as error:
+            raise ValueError(str(error)) from error
+    name = name.lower()
+    labels = name.split(".")
+    if len(name) > 253 or not all(0 < len(label) <= 63 for label in labels):
+        raise ValueError("labels have 1 to 63 characters, the whole name at most 253")
+    for label in labels:
+        if not all(c.isalnum() or c in "-_" for c in label) or label.startswith("-") or label.endswith("-"):
+            raise ValueError(f"'{label}' is no label of a domain name")
+    return name.encode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A rule's ``from``, read: a key of one of the tables of ``SigningTable``."""
+
+    local: bytes
+    """Lower-case local part; empty for any."""
+    domain: bytes
+    """Domain in ASCII; empty for any."""
+    below: bool
+    """Its sub-domains are meant, not the domain."""
+
+
+def parse_pattern(text: str) -> Pattern:
+    """Read ``user@example.com``, ``*@example.com``, ``*@*.example.com`` or ``*``; ``*@`` may be left out.
+
+    Raises:
+        PatternError: it is none of these.
+    """
+    wanted = 'write "user@example.com", "*@example.com", "*@*.example.com" (its sub-domains) or "*" (everyone)'
+    if text in ("*", "*@*"):
+        return Pattern(b"", b"", False)
+    local, at, domain = text.rpartition("@")
+    if at and not local:
+        raise PatternError(f"{text!r} has nothing before '@'; {wanted}")
+    if local == "*":
+        local = ""
+    if "*" in local or any(c in local for c in " \t\r\n,;"):
+        raise PatternError(f"{text!r} is no address pattern; '*' stands for a whole local part; {wanted}")
+    below = domain.startswith("*.")
+    if below and local:
+        raise PatternError(f"{text!r}: a single address in all sub-domains can't be had; {wanted}")
+    try:
+        name = ascii_domain(domain[2:] if below else domain)
+    except ValueError as error:
+        raise PatternError(f"{text!r}: '{domain}' is no domain name ({error}); {wanted}") from error
+    return Pattern(local.lower().encode(), name, below)
+
+
+@dataclass(frozen=True, slots=True)
+class SigningTable:
+    """Signing rules, by kind of pattern; the keys of the dictionaries are in lower case and ASCII."""
+
+    addresses: Mapping[tuple[bytes, bytes], Keys] = field(default_factory=dict)
+    domains: Mapping[bytes, Keys] = field(default_factory=dict)
+    below: Mapping[bytes, Keys] = field(default_factory=dict)
+    everyone: Keys = ()
+
+    @classmethod
+    def of(cls, rules: Mapping[Pattern, Keys]) -> SigningTable:
+        """Sort rules into a table."""
+        addresses = {(pattern.local, pattern.domain): keys for pattern, keys in rules.items() if pattern.local}
+        domains = {
+            pattern.domain: keys
+            for pattern, keys in rules.items()
+            if pattern.domain and not pattern.local and not pattern.below
+        }
+        below = {pattern.domain: keys for pattern, keys in rules.items() if pattern.below}
+        return cls(addresses, domains, below, rules.get(Pattern(b"", b"", False), ()))
+
+    def find(self, address: bytes) -> Keys:
+        """Keys of the most specific rule that matches ``local@domain``; none when no rule does."""
+        local, _, domain = address.rpartition(b"@")
+        domain = domain.lower().rstrip(b".")
+        if not domain.isascii():
+            try:
+                domain = ascii_domain(domain.decode("utf-8"))
+            except ValueError:
+                # No rule can name it; a signature for everyone would be made for an unusable address.
+                return ()
+        if self.addresses and (keys := self.addresses.get((_folded(local), domain))):
+            return keys
+        if keys := self.domains.get(domain):
+            return keys
+        if self.below:
+            # A domain name has at most 127 labels; what is longer matches nothing that could be configured.
+            for _ in range(127):
+                _, dot, domain = domain.partition(b".")
+                if not dot:
+                    break
+                if keys := self.below.get(domain):
+                    return keys
+        return self.everyone
+
+
+def _folded(local: bytes) -> bytes:
+    if local.isascii():
+        return local.lower()
+    return local.decode("utf-8", "surrogateescape").lower().encode("utf-8", "surrogateescape")
+
+
+def _all_accept() -> dict[Result, Disposition]:
+    return dict.fromkeys(Result, Disposition.ACCEPT)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a worker does with messages.
+
+    Attributes:
+        authserv_id: our name in Authentication-Results.
+        signing: messages of trusted clients are signed.
+        verifying: all others are verified.
+        table: the signing rules.
+        networks: trusted networks.
+        trust_authenticated: clients that authenticated are trusted wherever they are.
+        limits: bounds on work.
+        sign_options: how signatures are made.
+        length_policy: what is made of l=.
+        add_none: write Authentication-Results for messages without signature too.
+        remove_forged: remove Authentication-Results that bear our name.
+        on_internal_error: for a message inside which something went wrong.
+        on_result: for each verification result.
+    """
+
+    authserv_id: bytes
+    signing: bool = False
+    verifying: bool = True
+    table: SigningTable = SigningTable()  # noqa: RUF009 - frozen
+    networks: tuple[Network, ...] = ()
+    trust_authenticated: bool = True
+    limits: Limits = Limits()  # noqa: RUF009 - frozen
+    sign_options: SignOptions = SignOptions()  # noqa: RUF009 - frozen
+    length_policy: LengthPolicy = LengthPolicy.POLICY
+    add_none: bool = True
+    remove_forged: bool = True
+    on_internal_error: Disposition = Disposition.TEMPFAIL
+    on_result: Mapping[Result, Disposition] = field(default_factory=_all_accept)
+
+    def __post_init__(self) -> None:
+        cached = functools.lru_cache(maxsize=_CACHED_CLIENTS)(self._in_trusted_network)
+        object.__setattr__(self, "_trusted_address", cached)
+
+    def trusted(self, address: str | None, authenticated: bool) -> bool:
+        """Whether mail of this client is signed.
+
+        Args:
+            address: its IP address as text; None when it is not known.
+            authenticated: it authenticated to the MTA.
+        """
+        if authenticated and self.trust_authenticated:
+            return True
+        return address is not None and bool(self._trusted_address(address))  # type: ignore[attr-defined]
+
+    def _in_trusted_network(self, address: str) -> bool:
+        text = address.removeprefix("IPv6:").partition("%")[0]
+        try:
+            client = ipaddress.ip_address(text)
+        except ValueError:
+            return False
+        if isinstance(client, ipaddress.IPv6Address) and client.ipv4_mapped is not None:
+            client = client.ipv4_mapped
+        return any(client.version == network.version and client in network for network in self.networks)
+
+    def keys_for(self, address: bytes) -> Keys:
+        """Keys that sign for the author ``local@domain``, in the rule's order; none when no rule matches."""
+        return self.table.find(address)
+
+    def disposition(self, result: Result) -> Disposition:
+        """What happens to a message with this verification result."""
+        return self.on_result.get(result, Disposition.ACCEPT)
