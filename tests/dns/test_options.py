@@ -40,3 +40,10 @@ def test_cache_is_bounded_and_a_flood_leaves_what_is_in_use():
         assert len(cache) <= 100
     now = 1000.0
     assert cache.get(b"used") is None
+
+
+def test_cache_of_size_0_keeps_nothing():
+    cache = KeyCache(0, lambda: 0.0)
+    cache.put(b"x", KeyAnswer(KeyOutcome.ABSENT, (), DnssecStatus.UNKNOWN, Reason.NO_KEY), 1000)
+    assert cache.get(b"x") is None
+    assert len(cache) == 0

@@ -27,12 +27,12 @@ class KeyCache:
     instead. A flood of names that are asked for once so leaves those in use alone.
 
     Args:
-        size: the most entries.
+        size: the most entries; none are kept when it is 0.
         clock: time in seconds, that never goes back.
     """
 
     def __init__(self, size: int, clock: Callable[[], float]) -> None:
-        self._size = max(size, 1)
+        self._size = size
         self._clock = clock
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._get = self._entries.get
@@ -50,8 +50,8 @@ class KeyCache:
         return entry.answer
 
     def put(self, name: bytes, answer: KeyAnswer, ttl: float) -> None:
-        """Keep an answer for ``ttl`` seconds; not at all when that is 0 or less."""
-        if ttl <= 0:
+        """Keep an answer for ``ttl`` seconds; not at all when that is 0."""
+        if ttl <= 0 or self._size <= 0:
             return
         now = self._clock()
         with self._lock:
