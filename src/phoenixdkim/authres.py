@@ -13,11 +13,13 @@ from phoenixdkim.dkim.results import REASONS, Reason, Result
 from phoenixdkim.dkim.verify import SignatureVerdict
 
 _LINE: Final = 76
-_MAX_VALUE: Final = 300
+_MAX_VALUE: Final = 900
+"""Octets of a value as written: nothing in it can be folded, and a line has 998."""
 _TOKEN: Final = frozenset((string.ascii_letters + string.digits + "!#$%&'*+-.^_`{|}~").encode())
 _PVALUE: Final = _TOKEN | frozenset(b"@")
 _WSP: Final = frozenset(b" \t\r\n")
 _MAX_PARSED: Final = 65536
+_MAX_WORDS: Final = 16
 
 
 class AuthResSyntaxError(ValueError):
@@ -25,8 +27,12 @@ class AuthResSyntaxError(ValueError):
 
 
 def _clean(value: bytes) -> bytes:
-    """A property's value that can't open a clause, end a line or a string: quoted where it is no plain token."""
-    value = value[:_MAX_VALUE]
+    """A property's value that can't open a clause, end a line or a string: quoted where it is no plain token.
+
+    Empty when it would be too long: cut short, it could name another domain.
+    """
+    if len(value) > _MAX_VALUE:
+        return b""
     if value and _PVALUE.issuperset(value) and value.count(b"@") <= 1 and not value.endswith(b"@"):
         return value
     try:
@@ -34,7 +40,8 @@ def _clean(value: bytes) -> bytes:
     except UnicodeDecodeError:
         text = value.decode("ascii", "backslashreplace")
     shown = "".join(c if c.isprintable() and c not in '"\\' else "?" for c in text)
-    return b'"' + shown.encode("utf-8") + b'"'
+    quoted = b'"' + shown.encode("utf-8") + b'"'
+    return quoted if len(quoted) <= _MAX_VALUE else b""
 
 
 def _prefixes(verdicts: Sequence[SignatureVerdict]) -> list[bytes]:
@@ -64,8 +71,8 @@ def _clause(verdict: SignatureVerdict, prefix: bytes) -> list[bytes]:
         (b"header.i", verdict.identity),
         (b"header.s", verdict.selector),
     ):
-        if value and value != b"@":
-            words.append(name + b"=" + _clean(value))
+        if value and value != b"@" and (clean := _clean(value)):
+            words.append(name + b"=" + clean)
     if verdict.algorithm != "other":
         words.append(b"header.a=" + verdict.algorithm.encode())
     if prefix:
@@ -266,9 +273,16 @@ def forged(value: bytes, authserv_id: bytes) -> bool:
         # Another reader may find our name in what we can't read.
         return ours in value.lower() or not value.isascii()
     words = [text for kind, text in tokens if kind in ("word", "quoted")]
-    if not words:
+    if not words or (len(tokens) > 1 and tokens[1][0] == "="):
         # No authserv-id at all: some readers take that for the local one.
         return True
     # "id", "id/job" and "id 1" are ours; so is a value in which the id is followed by more words.
     claimed = _folded_id(words[0])
-    return claimed == ours or (not claimed.isascii() and ours in value.lower())
+    if claimed == ours:
+        return True
+    if len(words) > 1 and not words[1].isdigit():
+        # Not the syntax of the field: some reader may take another word, or all of them, for the id.
+        heads = words[:_MAX_WORDS]
+        return any(_folded_id(word) == ours for word in heads) or _folded_id(b"".join(heads)) == ours
+    # A name that is no text, or that ends for a reader in C at its NUL.
+    return (not claimed.isascii() or any(octet < 32 for octet in claimed)) and ours in claimed

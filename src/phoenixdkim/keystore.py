@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import pwd
+import shlex
 import stat
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 from phoenixdkim.dkim.results import Algorithm
 
 _MAX_OCTETS: Final = 65536
+_MAX_LINKS: Final = 40
 PrivateKey = RSAPrivateKey | Ed25519PrivateKey
 
 
@@ -89,8 +91,8 @@ def load_private_key(
 
 
 def _read(path: str, owners: frozenset[int]) -> tuple[bytes, list[KeyFault]]:
-    if not path.startswith("/"):
-        raise KeyStoreError(path, "write the absolute path of the key file")
+    if not path.startswith("/") or "\0" in path:
+        raise KeyStoreError(path.replace("\0", "?"), "write the absolute path of the key file")
     try:
         # Nothing is asked by name before: what is opened here is what is judged and read.
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -125,41 +127,73 @@ def _user(uid: int) -> str:
 def _file_faults(path: str, found: os.stat_result, owners: frozenset[int]) -> list[KeyFault]:
     mode = stat.S_IMODE(found.st_mode)
     if found.st_uid != 0 and found.st_uid not in owners:
-        return [KeyFault(path, f"it belongs to {_user(found.st_uid)}, who could replace it; run: chown root {path}")]
+        return [
+            KeyFault(
+                path, f"it belongs to {_user(found.st_uid)}, who could replace it; run: chown root {shlex.quote(path)}"
+            )
+        ]
     # A group may read it (and root's group often must), but not write it; nobody else may do either.
     if mode & 0o027:
-        return [KeyFault(path, f"its mode is {mode:04o}, so that others can read or write it; run: chmod 0640 {path}")]
+        return [
+            KeyFault(
+                path,
+                f"its mode is {mode:04o}, so that others can read or write it; run: chmod 0640 {shlex.quote(path)}",
+            )
+        ]
     return []
 
 
 def _parent_faults(path: str, owners: frozenset[int]) -> list[KeyFault]:
-    current = os.path.dirname(path)
-    child = os.stat(path)
-    while True:
-        found = os.stat(current)
-        mode = stat.S_IMODE(found.st_mode)
-        if found.st_uid != 0 and found.st_uid not in owners:
-            return [
-                KeyFault(
-                    current,
-                    f"the directory belongs to {_user(found.st_uid)}, who could replace what is in it;"
-                    f" run: chown root {current}",
-                )
-            ]
-        # In a sticky directory others can't rename or remove what is not theirs.
-        sticky = mode & stat.S_ISVTX and (child.st_uid == 0 or child.st_uid in owners)
-        if mode & 0o022 and not sticky:
-            return [
-                KeyFault(
-                    current,
-                    f"the directory's mode is {mode:04o}, so that others can replace what is in it;"
-                    f" run: chmod go-w {current}",
-                )
-            ]
-        if current == "/":
-            return []
-        child = found
-        current = os.path.dirname(current)
+    """The first fault of a directory on the way to the file.
+
+    Symbolic links are followed here one by one, since whoever may write to a directory that a link leads through can
+    replace the key too.
+    """
+    pending = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+    current = "/"
+    links = 0
+    while pending:
+        part = pending.pop()
+        if part == "..":
+            current = os.path.dirname(current)
+            continue
+        entry = os.path.join(current, part)
+        child = os.lstat(entry)
+        fault = _directory_fault(current, os.stat(current), child, owners)
+        if fault is not None:
+            return [fault]
+        if not stat.S_ISLNK(child.st_mode):
+            current = entry
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            raise KeyStoreError(path, "too many symbolic links on the way to it")
+        target = os.readlink(entry)
+        if target.startswith("/"):
+            current = "/"
+        pending.extend(part for part in reversed(target.split("/")) if part not in ("", "."))
+    return []
+
+
+def _directory_fault(
+    path: str, found: os.stat_result, child: os.stat_result, owners: frozenset[int]
+) -> KeyFault | None:
+    mode = stat.S_IMODE(found.st_mode)
+    if found.st_uid != 0 and found.st_uid not in owners:
+        return KeyFault(
+            path,
+            f"the directory belongs to {_user(found.st_uid)}, who could replace what is in it;"
+            f" run: chown root {shlex.quote(path)}",
+        )
+    # In a sticky directory others can't rename or remove what is not theirs.
+    sticky = mode & stat.S_ISVTX and (child.st_uid == 0 or child.st_uid in owners)
+    if mode & 0o022 and not sticky:
+        return KeyFault(
+            path,
+            f"the directory's mode is {mode:04o}, so that others can replace what is in it;"
+            f" run: chmod go-w {shlex.quote(path)}",
+        )
+    return None
 
 
 def _decode(path: str, data: bytes) -> PrivateKey:
@@ -171,7 +205,8 @@ def _decode(path: str, data: bytes) -> PrivateKey:
         key = load_pem_private_key(data, password=None)
     except TypeError as error:
         raise KeyStoreError(
-            path, f"the key is encrypted; a daemon has nobody to ask. Decrypt it: openssl pkey -in {path} -out NEW"
+            path,
+            f"the key is encrypted; a daemon has nobody to ask. Decrypt it: openssl pkey -in {shlex.quote(path)} -out NEW",
         ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
         raise KeyStoreError(path, "the PEM text is damaged or of an unknown kind") from error

@@ -32,7 +32,8 @@ from phoenixdkim.metrics import Constant, Family, HistogramSample, Kind, MetricS
 _MAGIC: Final = int.from_bytes(b"PhxDKIM1", "little")
 _HEADER_WORDS: Final = 512
 _STRIPE_HEADER_WORDS: Final = 8
-STRIPES: Final = 257
+MAX_WORKERS: Final = 64
+STRIPES: Final = 1 + 4 * MAX_WORKERS
 """Stripe 0 is the supervisor's; the others are for workers of all generations alive."""
 RING_ENTRIES: Final = 2048
 

@@ -189,7 +189,7 @@ class Policy:
     authserv_id: bytes
     signing: bool = False
     verifying: bool = True
-    table: SigningTable = SigningTable()  # noqa: RUF009 - frozen
+    table: SigningTable = SigningTable()
     networks: tuple[Network, ...] = ()
     trust_authenticated: bool = True
     limits: Limits = Limits()  # noqa: RUF009 - frozen

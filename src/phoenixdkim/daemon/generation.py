@@ -10,7 +10,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from socket import socket
 from typing import Any, Final, NoReturn
@@ -177,7 +177,7 @@ def lead(
     control: Pipe,
     listening: socket,
     ledger: Ledger,
-    take_stripes: Callable[[int], Sequence[int]],
+    stripes: Sequence[int],
     supervisor: int,
 ) -> NoReturn:
     """Be a generation's leader; the process exits in here.
@@ -188,7 +188,7 @@ def lead(
         control: our end of the control pipe to the supervisor.
         listening: the shared listening socket.
         ledger: the ledger.
-        take_stripes: gives free stripes, as many as asked for.
+        stripes: stripes of the ledger that are ours alone.
         supervisor: pid of the supervisor.
     """
     for signal_number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
@@ -223,7 +223,7 @@ def lead(
         Deadlines(milter.reload_soft_deadline, milter.reload_hard_deadline),
     )
     wanted = worker_count(config)
-    leader = Leader(setting, control, listening, ledger, list(take_stripes(wanted)), log, supervisor)
+    leader = Leader(setting, control, listening, ledger, list(stripes), log, supervisor)
     leader.replace(wanted)
     deadline = time.monotonic() + _READY
     while not all(worker.ready for worker in leader.workers.values()) or len(leader.workers) < wanted:

@@ -83,6 +83,7 @@ class Host:
         self._pause = 0.5
         self._due = 0.0
         self._wanted = False
+        self._started = False
         self._tokens = float(_LOG_BURST)
         self._tokens_at = time.monotonic()
         self.spawn()
@@ -102,6 +103,7 @@ class Host:
             self.pipe.send({"start": True})
             self.state = State.RUNNING
             self._since = time.monotonic()
+            self._started = True
             self.store.page.set_up(True)
 
     def tell_peers(self, peers: Mapping[str, PageStore]) -> None:
@@ -170,7 +172,10 @@ class Host:
         was = self.state
         if self.state is not State.REFUSED:
             self.state = State.DOWN
-        self.store.page.set_up(False)
+        if self._started:
+            # One that was only checked has a predecessor whose page this is.
+            self._started = False
+            self.store.page.set_up(False)
         if expected:
             return
         self.store.page.add_death()

@@ -25,7 +25,7 @@ from phoenixdkim.daemon.hosts import Host, PageStore, State
 from phoenixdkim.daemon.listening import ListenError, ListeningSocket, listen
 from phoenixdkim.daemon.notify import Notifier
 from phoenixdkim.exporters.spawn import Identity, identity
-from phoenixdkim.ledger import STRIPES, Batch, Ledger, read_only_descriptor
+from phoenixdkim.ledger import MAX_WORKERS, STRIPES, Batch, Ledger, read_only_descriptor
 from phoenixdkim.log import Log
 
 EXIT_UNAVAILABLE: Final = 69
@@ -41,7 +41,7 @@ class Generation:
     number: int
     pid: int
     pipe: Pipe
-    stripes: list[int]
+    stripes: range
     ready: dict[str, Any] | None = None
     failed: list[str] = field(default_factory=list)
     ended: bool = False
@@ -70,7 +70,6 @@ class Supervisor:
         self._log = Log()
         self._generations: list[Generation] = []
         self._number = 0
-        self._free = list(range(STRIPES - 1, 0, -1))
         self._hosts: dict[str, Host] = {}
         self._retired: list[Host] = []
         self._stores: dict[str, PageStore] = {}
@@ -144,7 +143,7 @@ class Supervisor:
     def _spawn_generation(self) -> Generation:
         self._number += 1
         ours, theirs = pipe()
-        available = list(self._free)
+        stripes = self._free_block()
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -153,23 +152,30 @@ class Supervisor:
                 ours.close()
                 self._close_in_leader()
                 assert self._listening is not None
-                lead(
-                    self._number,
-                    self._path,
-                    theirs,
-                    self._listening.socket,
-                    self._ledger,
-                    lambda wanted: available[-wanted:],
-                    parent,
-                )
+                lead(self._number, self._path, theirs, self._listening.socket, self._ledger, stripes, parent)
             except Exception as error:  # noqa: BLE001 - nothing may return into the supervisor's code
                 self._log.error(f"the leader failed: {type(error).__name__}: {error}")
             finally:
                 os._exit(70)
         theirs.close()
-        generation = Generation(self._number, pid, ours, [])
+        generation = Generation(self._number, pid, ours, stripes)
         self._generations.append(generation)
         return generation
+
+    def _free_block(self) -> range:
+        """A block of stripes that no generation has and no worker writes to.
+
+        Blocks, not single stripes: a leader hands the stripe of a worker that died to the next by itself.
+        """
+        while True:
+            taken = {generation.stripes.start for generation in self._generations}
+            for start in range(1, STRIPES, MAX_WORKERS):
+                block = range(start, start + MAX_WORKERS)
+                if start not in taken and not any(self._ledger.owner(stripe) for stripe in block):
+                    return block
+            # So many generations are told to end before this comes about; what is left gets a moment.
+            self._listen(self._generations, [*self._hosts.values(), *self._retired], 0.1)
+            self._reap({})
 
     def _close_in_leader(self) -> None:
         self._wake.close()
@@ -186,7 +192,9 @@ class Supervisor:
     def _spawn_hosts(self, tables: dict[str, dict[str, Any]], user: str) -> dict[str, Host]:
         hosts: dict[str, Host] = {}
         for name, table in tables.items():
-            store = self._stores.setdefault(name, PageStore(name)) if name not in self._stores else self._stores[name]
+            if name not in self._stores:
+                self._stores[name] = PageStore(name)
+            store = self._stores[name]
             who = self._exporter_user(str(table.get("user") or user))
             hosts[name] = Host(name, table, store, self._ledger_reading, who, self._log)
         return hosts
@@ -208,7 +216,7 @@ class Supervisor:
             checking = any(host.state is State.CHECKING and host.pid for host in hosts.values())
             if decided and (not checking or time.monotonic() > grace or bool(generation.failed)):
                 return
-            self._listen([*self._generations], [*self._hosts.values(), *hosts.values()], 0.2)
+            self._listen(self._generations, [*self._hosts.values(), *self._retired, *hosts.values()], 0.2)
             self._reap(hosts)
 
     def _host_faults(self, loaded: Loaded, hosts: dict[str, Host]) -> list[str]:
@@ -223,11 +231,16 @@ class Supervisor:
         self._ledger.set_reload(True, int(time.time()))
         self._ledger.want_samples(any(host.wants_samples for host in hosts.values()))
         self._hosts = hosts
-        for name in [name for name in self._stores if name not in hosts]:
-            self._stores.pop(name).close()
+        self._forget_stores(hosts)
         for host in hosts.values():
             host.tell_peers({name: self._stores[name] for name in hosts})
             host.start()
+
+    def _forget_stores(self, hosts: dict[str, Host]) -> None:
+        """Let go of the pages of exporters that are no longer configured, once nothing refers to them."""
+        for name in [name for name in self._stores if name not in hosts]:
+            if all(host.name != name for host in self._retired):
+                self._stores.pop(name).close()
 
     # Serve.
 
@@ -314,8 +327,7 @@ class Supervisor:
                 host.stop()
                 host.kill()
                 self._retired.append(host)
-            for name in [name for name in self._stores if name not in self._hosts]:
-                self._stores.pop(name).close()
+            self._forget_stores(self._hosts)
             self._notifier.ready("serving; the last reload was refused")
             return
         self._complain_of_restart(generation.ready["settings"])
@@ -390,7 +402,8 @@ class Supervisor:
             if host.pid:
                 self._log.error(f"exporter '{host.name}' did not stop in time; killed")
                 host.kill()
-        self._listening and self._listening.close()
+        if self._listening is not None:
+            self._listening.close()
         self._log.notice("stopped")
         self._log.give_up()
 
@@ -445,15 +458,10 @@ class Supervisor:
             generation.failed = message["failed"]
         elif "ready" in message:
             generation.ready = message
-            self._take_stripes(message["workers"])
         elif "restarted" in message:
             batch = Batch()
             batch.add(events.WorkerRestarted())
             self._writer.record(batch)
-
-    def _take_stripes(self, wanted: int) -> None:
-        """Note which stripes the newest generation has."""
-        del self._free[-wanted:]
 
     def _reap(self, extra: dict[str, Host]) -> None:
         while True:
@@ -478,6 +486,3 @@ class Supervisor:
                         self._ledger.release(stripe)
         self._generations = [g for g in self._generations if not g.ended]
         self._retired = [host for host in self._retired if host.pid]
-        if not any(g.ready is None for g in self._generations):
-            # While a leader starts it holds stripes that it has not told us of.
-            self._free = [stripe for stripe in range(STRIPES - 1, 0, -1) if not self._ledger.owner(stripe)]

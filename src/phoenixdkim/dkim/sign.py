@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +23,10 @@ from phoenixdkim.dkim.selection import HeaderIndex
 _PADDING: Final = PKCS1v15()
 _PREHASHED: Final = Prehashed(SHA256())
 _LINE: Final = 76
+_FIRST_LINE: Final = 78 - len("DKIM-Signature: ")
+_MIN_RSA_BITS: Final = 1024
+_NAME: Final = frozenset((string.ascii_letters + string.digits + "-_.").encode()) | frozenset(range(128, 256))
+_PLAIN: Final = frozenset(range(33, 127)) - frozenset(b";=")
 _MAX_BODY_LINE: Final = 998
 
 RECOMMENDED: Final = (
@@ -71,6 +76,7 @@ class SigningKey:
         domain, selector: d= and s=.
         algorithm: a=.
         private: the decoded key.
+        identity: i=; empty to leave it out.
     """
 
     name: str
@@ -78,6 +84,7 @@ class SigningKey:
     selector: bytes
     algorithm: Algorithm
     private: RSAPrivateKey | Ed25519PrivateKey
+    identity: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +167,6 @@ class Signer:
         keys: Sequence[SigningKey],
         options: SignOptions,
         now: int,
-        identity: bytes | None = None,
     ) -> None:
         """Prepare.
 
@@ -169,12 +175,10 @@ class Signer:
             keys: keys to sign with.
             options: how to sign.
             now: Unix time in seconds, for t= and x=.
-            identity: i=; None to leave it out.
         """
         self._keys = keys
         self._options = options
         self._now = now
-        self._identity = identity
         self._index = HeaderIndex(fields)
         self._digests = BodyDigests([(options.body_canon, None)])
         self._lines = _LineCheck()
@@ -217,6 +221,8 @@ class Signer:
         return names
 
     def _sign(self, key: SigningKey, names: Sequence[bytes], body_hash: bytes) -> bytes | None:
+        if not _usable(key):
+            return None
         unsigned = self._template(key, names, body_hash)
         digest = self._index.digest(
             [name.lower() for name in names],
@@ -248,21 +254,35 @@ class Signer:
         ]
         if options.ttl is not None:
             tags.append(b"x=%d" % (self._now + options.ttl))
-        if self._identity is not None:
-            tags.append(b"i=" + self._identity)
-        lines = _fold([tag + b";" for tag in tags], b" ")
+        if key.identity is not None:
+            tags.append(b"i=" + _quoted_printable(key.identity))
+        lines = _fold([tag + b";" for tag in tags], b" ", _FIRST_LINE)
         first, *rest = names
         lines += _fold([b"h=" + first, *(b":" + name for name in rest), b";"], b"")
         lines += _fold([b"bh=" + body_hash + b";", b"b="], b" ")
         return b" " + b"\r\n\t".join(lines)
 
 
-def _fold(words: Sequence[bytes], gap: bytes) -> list[bytes]:
-    """Words in lines of at most ``_LINE`` octets."""
+def _usable(key: SigningKey) -> bool:
+    """Whether a signature by this key may and can be made: RFC 8301 section 3, and names that fit in their tags."""
+    if isinstance(key.private, Ed25519PrivateKey):
+        suits = key.algorithm is Algorithm.ED25519_SHA256
+    else:
+        suits = key.algorithm is Algorithm.RSA_SHA256 and key.private.key_size >= _MIN_RSA_BITS
+    return suits and all(name and _NAME.issuperset(name) for name in (key.domain, key.selector))
+
+
+def _quoted_printable(text: bytes) -> bytes:
+    """Text that can stand in a tag whatever it holds (dkim-quoted-printable, RFC 6376 section 2.11)."""
+    return b"".join(bytes((octet,)) if octet in _PLAIN or octet > 127 else b"=%02X" % octet for octet in text)
+
+
+def _fold(words: Sequence[bytes], gap: bytes, first: int = _LINE) -> list[bytes]:
+    """Words in lines of at most ``_LINE`` octets, the first of at most ``first``."""
     lines: list[bytes] = []
     line = b""
     for word in words:
-        if line and len(line) + len(gap) + len(word) > _LINE:
+        if line and len(line) + len(gap) + len(word) > (_LINE if lines else first):
             lines.append(line)
             line = word
         else:

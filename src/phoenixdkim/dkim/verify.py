@@ -169,16 +169,21 @@ class Verifier:
         if (tail := self._body_reason(signature)) is not None and tail is not Reason.UNSIGNED_TAIL:
             # The key's own faults are told first: with them the body says nothing.
             return self._first_key_fault(signature, answer) or _verdict(signature, tail, answer)
-        reason = Reason.NO_KEY
+        failed: SignatureVerdict | None = None
         for record in answer.keys:
             if isinstance(record, Reason):
                 return _verdict(signature, record, answer)
             reason = self._try_key(signature, record)
             if reason is Reason.VERIFIED:
-                if tail is not None and self._length_policy is LengthPolicy.POLICY:
+                if tail is None or self._length_policy is LengthPolicy.ACCEPT:
+                    return _verdict(signature, reason, answer, record)
+                if self._length_policy is LengthPolicy.POLICY:
                     reason = tail
-                return _verdict(signature, reason, answer, record, "" if tail is None else "unsigned tail")
-        return _verdict(signature, reason, answer, answer.keys[-1])
+                return _verdict(signature, reason, answer, record, REASONS[tail].text)
+            # A key that was tried says more than one that did not suit.
+            if failed is None or reason is Reason.SIGNATURE_MISMATCH:
+                failed = _verdict(signature, reason, answer, record)
+        return failed or _verdict(signature, Reason.NO_KEY, answer)
 
     def _first_key_fault(self, signature: Signature, answer: KeyAnswer) -> SignatureVerdict | None:
         fault = None

@@ -28,6 +28,7 @@ def faults_from(message: Mapping[str, Any]) -> list[TableFault]:
             fault.get("kind", ""),
             fault.get("value", ""),
             tuple(fault.get("known", ())),
+            tuple((name, text) for name, text in fault.get("context", ())),
         )
         for fault in message.get("faults", ())
     ]

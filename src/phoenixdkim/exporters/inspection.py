@@ -37,6 +37,7 @@ class TableFault:
         kind: pydantic's error type when an option failed its check, else empty.
         value: the option's value, shortened text, when there is one.
         known: names that exist at this place, for "did you mean".
+        context: bounds and choices of the option's type.
     """
 
     path: tuple[str | int, ...]
@@ -44,6 +45,7 @@ class TableFault:
     kind: str = ""
     value: str = ""
     known: tuple[str, ...] = ()
+    context: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +139,18 @@ def _check_declarations(manager: pluggy.PluginManager, name: str, where: str, ta
     try:
         options = model.model_validate(dict(table))
     except ValidationError as error:
-        for entry in error.errors(include_url=False, include_context=False):
+        for entry in error.errors(include_url=False):
             path = (name, *entry["loc"])
             message = entry["msg"].removeprefix("Value error, ")
             shown = repr(entry.get("input"))[:80]
-            faults.append(TableFault(path, message, entry["type"], shown, tuple(model.model_fields)))
+            faults.append(TableFault(path, message, entry["type"], shown, tuple(model.model_fields), _context(entry)))
     if faults:
         raise PluginRefused(faults)
     return Inspected(manager, options, tuple(specs))
+
+
+def _context(entry: Any) -> tuple[tuple[str, str], ...]:
+    return tuple((name, str(value)) for name, value in entry.get("ctx", {}).items())
 
 
 def _check_interface(plugin: object, where: str) -> list[str]:

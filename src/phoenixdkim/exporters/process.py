@@ -67,6 +67,7 @@ class HostContext:
         self.name = name
         self.options: Any = inspected.options
         self.log = log
+        self.metrics = inspected.metrics
         self.peers: tuple[Page, ...] = ()
         self._reader = reader
         self._page = page
@@ -199,13 +200,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log.addHandler(_ControlHandler(control.socket))
     try:
         inspected = inspect_plugin(name, message["table"])
-        page = HostPage(given.page, name)
-        page.declare(inspected.metrics)
     except PluginRefused as refused:
         control.send({"checked": False, "faults": [asdict(fault) for fault in refused.faults]})
-        return 0
-    except ValueError as error:
-        control.send({"checked": False, "faults": [{"path": [name], "message": str(error)}]})
         return 0
     options = inspected.options
     control.send(
@@ -217,6 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
     )
     reader = LedgerReader(given.ledger)
+    page = HostPage(given.page, name)
     context = HostContext(name, inspected, reader, page, log)
     return _serve(control, ExporterHost(inspected, context, reader, page), context, page, options.memory_limit)
 
@@ -225,7 +222,8 @@ def _serve(control: _Control, host: ExporterHost, context: HostContext, page: Ho
     interval = context.options.interval
     next_tick: float | None = None
     while True:
-        page.beat(time.monotonic_ns())
+        if next_tick is not None:
+            page.beat(time.monotonic_ns())
         now = time.monotonic()
         if next_tick is not None and now >= next_tick:
             host.tick(time.time())
@@ -245,6 +243,8 @@ def _serve(control: _Control, host: ExporterHost, context: HostContext, page: Ho
                 os.close(fd)
         if "start" in message:
             _limit_memory(memory_limit)
+            # Only now: while it was checked the page was still its predecessor's.
+            page.declare(context.metrics)
             if lost := page.recover():
                 context.log.warning("%d events of its predecessor were taken and not delivered", lost)
             host.start()

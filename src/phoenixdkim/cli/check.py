@@ -1,0 +1,104 @@
+"""``phoenixdkim check``: configuration, keys and exporters, without starting anything."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import Final
+
+from phoenixdkim.cli import DEFAULT_CONFIG
+from phoenixdkim.config.build import build
+from phoenixdkim.config.effective import effective
+from phoenixdkim.config.faults import Fault, dotted
+from phoenixdkim.config.load import Loaded, read
+from phoenixdkim.config.model import Config
+from phoenixdkim.config.sample import sample
+from phoenixdkim.config.schema import schema_text
+from phoenixdkim.exporters.check import check_tables
+
+NAME: Final = "check"
+HELP: Final = (
+    "Check the configuration file, the private keys that it names and its exporters. All faults are told at once,"
+    " each with file, line, option and what to write instead. Exit status 0 when the daemon would start, 78 when not."
+)
+EXIT_CONFIG: Final = 78
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "-c", "--config", default=DEFAULT_CONFIG, metavar="FILE", help="configuration file (default: %(default)s)"
+    )
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--effective", action="store_true", help="print the whole configuration in force, as TOML")
+    shape.add_argument("--json", action="store_true", help="print the faults as JSON")
+    shape.add_argument("--schema", action="store_true", help="print the JSON Schema of the file, for editors")
+    shape.add_argument("--sample", action="store_true", help="print a file with all options and their defaults")
+
+
+def check(path: str) -> tuple[Loaded, tuple[Fault, ...]]:
+    """All faults of a file, its keys and its exporters."""
+    loaded = read(path, check_tables)
+    faults = list(loaded.faults)
+    # Keys are looked at even when other parts have faults: everything is told at once.
+    config = loaded.config or _usable(path)
+    if config is not None:
+        faults += build(config, uid_is_root=os.geteuid() == 0, loaded=loaded)[2]
+    return loaded, tuple(sorted(dict.fromkeys(faults), key=lambda fault: fault.line))
+
+
+def _usable(path: str) -> Config | None:
+    """The configuration when only names or exporters in it are wrong, None when it fits no model."""
+    return read(path, None).config
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; returns the exit status."""
+    if args.schema:
+        sys.stdout.write(schema_text())
+        return 0
+    if args.sample:
+        sys.stdout.write(sample())
+        return 0
+    loaded, faults = check(args.config)
+    errors = sum(fault.is_error for fault in faults)
+    if args.json:
+        entries = [
+            {
+                "file": fault.file,
+                "line": fault.line,
+                "path": dotted(fault.path),
+                "severity": str(fault.severity),
+                "message": fault.message,
+            }
+            for fault in faults
+        ]
+        print(json.dumps({"ok": not errors, "faults": entries}, indent=2, ensure_ascii=False))
+        return EXIT_CONFIG if errors else 0
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    if errors:
+        print(
+            f"phoenixdkim: {errors} {'fault' if errors == 1 else 'faults'}; the daemon would not start", file=sys.stderr
+        )
+        return EXIT_CONFIG
+    assert loaded.config is not None
+    if args.effective:
+        sys.stdout.write(effective(loaded.config))
+    else:
+        print(_good(args.config, loaded.config, len(faults)))
+    return 0
+
+
+def _good(path: str, config: Config, warnings: int) -> str:
+    signing = len(config.signing.rules) if config.signing.enabled else 0
+    parts = [
+        f"{signing} signing {'rule' if signing == 1 else 'rules'} with {len(config.keys)} "
+        f"{'key' if len(config.keys) == 1 else 'keys'}",
+        "incoming mail is verified" if config.verifying.enabled else "incoming mail is not verified",
+        f"exporters: {', '.join(config.exporters) or 'none'}",
+    ]
+    good = f"{path}: good. {'; '.join(parts)}."
+    return good + (f" {warnings} {'warning' if warnings == 1 else 'warnings'}, see above." if warnings else "")

@@ -1,0 +1,149 @@
+"""What the daemon works with, made of a checked configuration: policy, keys, resolver options."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import os
+import pwd
+import socket
+from collections.abc import Callable, Sequence
+
+from phoenixdkim.config.faults import Fault, Severity, nearest, shown
+from phoenixdkim.config.load import Loaded
+from phoenixdkim.config.model import Config
+from phoenixdkim.dkim.canonical import Canonicalization
+from phoenixdkim.dkim.limits import Limits
+from phoenixdkim.dkim.results import Result
+from phoenixdkim.dkim.sign import SigningKey, SignOptions
+from phoenixdkim.dns.options import ResolverOptions
+from phoenixdkim.dns.zone import Zone, ZoneError
+from phoenixdkim.keystore import KeyStoreError, Permissions, algorithm_of, load_private_key
+from phoenixdkim.policy import Disposition, Policy, SigningTable, ascii_domain, parse_pattern
+
+NO_SHELL = "/usr/sbin/nologin"
+
+
+def build(
+    config: Config, *, uid_is_root: bool, loaded: Loaded, host_name: Callable[[], str] = socket.gethostname
+) -> tuple[Policy | None, ResolverOptions, tuple[Fault, ...]]:
+    """Load the keys and make the policy.
+
+    Args:
+        config: the checked configuration.
+        uid_is_root: the daemon is started as root: users must exist.
+        loaded: where ``config`` came from, to locate faults.
+        host_name: default of ``verifying.authserv_id``.
+
+    Returns:
+        The policy, None when there is an error; resolver options; all faults.
+    """
+    faults: list[Fault] = []
+    owners = {os.geteuid()}
+    if uid_is_root:
+        owners |= _users(config, loaded, faults)
+    keys = _load_keys(config, loaded, frozenset(owners), faults)
+    resolver = _resolver_options(config)
+    if resolver.zone is not None:
+        try:
+            Zone(resolver.zone)
+        except ZoneError as error:
+            faults.append(loaded.fault(("dns", "zone"), f"{shown(resolver.zone)} can't be used: {error}"))
+    name = config.verifying.authserv_id or host_name() or "localhost"
+    if config.verifying.enabled and not config.verifying.authserv_id and "." not in name:
+        message = f"not set, so that the host's name {shown(name)} is used, which has no domain; write the full name"
+        faults.append(loaded.fault(("verifying", "authserv_id"), message, Severity.WARNING))
+    if any(fault.is_error for fault in faults):
+        return None, resolver, tuple(faults)
+    signing, verifying = config.signing, config.verifying
+    rules = {parse_pattern(rule.from_): _rule_keys(rule.keys, rule.identity, keys) for rule in signing.rules}
+    header, _, body = signing.canonicalization.partition("/")
+    policy = Policy(
+        authserv_id=name.encode("ascii", "replace"),
+        signing=signing.enabled and bool(signing.rules),
+        verifying=verifying.enabled,
+        table=SigningTable.of(rules),
+        networks=tuple(ipaddress.ip_network(text) for text in signing.trusted),
+        trust_authenticated=signing.trust_authenticated,
+        limits=Limits(**config.limits.model_dump()),
+        sign_options=SignOptions(
+            Canonicalization(header),
+            # RFC 6376 section 3.5: c= without a second part means simple for the body.
+            Canonicalization(body or "simple"),
+            tuple(field.encode() for field in signing.signed_headers),
+            tuple(field.encode() for field in signing.oversigned_headers),
+            signing.signature_ttl or None,
+        ),
+        length_policy=verifying.length_policy,
+        add_none=verifying.add_none,
+        remove_forged=verifying.remove_forged,
+        on_internal_error=Disposition(config.milter.on_internal_error),
+        on_result={
+            Result.PASS: Disposition.ACCEPT,
+            Result.FAIL: verifying.on_fail,
+            Result.PERMERROR: verifying.on_permerror,
+            Result.TEMPERROR: verifying.on_temperror,
+            Result.NONE: verifying.on_none,
+            Result.POLICY: verifying.on_policy,
+            Result.NEUTRAL: verifying.on_neutral,
+        },
+    )
+    return policy, resolver, tuple(faults)
+
+
+def _resolver_options(config: Config) -> ResolverOptions:
+    return ResolverOptions(**{**config.dns.model_dump(), "zone": config.dns.zone or None})
+
+
+def _users(config: Config, loaded: Loaded, faults: list[Fault]) -> set[int]:
+    """User ids that may own keys; a user that does not exist is a fault."""
+    owners = set()
+    wanted = [(("process", "user"), config.process.user)]
+    if config.exporters:
+        wanted.append((("process", "exporter_user"), config.process.exporter_user))
+    for path, name in wanted:
+        if name.isascii() and name.isdigit():
+            uid = int(name)
+        else:
+            try:
+                uid = pwd.getpwnam(name).pw_uid
+            except KeyError:
+                near = nearest(name, [entry.pw_name for entry in pwd.getpwall()])
+                hint = f"did you mean '{near}'? Or make it" if near else "make it"
+                command = f"useradd --system --home-dir /nonexistent --no-create-home --shell {NO_SHELL} {name}"
+                faults.append(loaded.fault(path, f"there is no user {shown(name)}; {hint}: {command}"))
+                continue
+        if path == ("process", "user"):
+            owners.add(uid)
+    return owners
+
+
+def _load_keys(config: Config, loaded: Loaded, owners: frozenset[int], faults: list[Fault]) -> dict[str, SigningKey]:
+    keys = {}
+    for name, key in config.keys.items():
+        path = ("keys", name, "file")
+        try:
+            private, complaints = load_private_key(
+                key.file,
+                permissions=config.signing.key_permissions,
+                owners=owners,
+                min_rsa_bits=config.limits.min_rsa_bits,
+            )
+        except KeyStoreError as error:
+            faults.append(loaded.fault(path, str(error.fault)))
+            continue
+        if config.signing.key_permissions is Permissions.WARN:
+            faults += [loaded.fault(path, str(complaint), Severity.WARNING) for complaint in complaints]
+        keys[name] = SigningKey(
+            name, ascii_domain(key.domain), ascii_domain(key.selector), algorithm_of(private), private
+        )
+    return keys
+
+
+def _rule_keys(names: Sequence[str], identity: str, keys: dict[str, SigningKey]) -> tuple[SigningKey, ...]:
+    chosen = tuple(keys[name] for name in names)
+    if not identity:
+        return chosen
+    local, _, domain = identity.rpartition("@")
+    value = local.encode("ascii") + b"@" + ascii_domain(domain)
+    return tuple(dataclasses.replace(key, identity=value) for key in chosen)

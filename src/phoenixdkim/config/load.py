@@ -1,0 +1,163 @@
+"""Read the configuration file: all its faults at once, each with its line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from pydantic import BaseModel, ValidationError
+
+from phoenixdkim.config.crosscheck import cross_check
+from phoenixdkim.config.faults import Fault, Severity, shown, wording
+from phoenixdkim.config.locate import Path, line_of, locate
+from phoenixdkim.config.model import Config
+from phoenixdkim.exporters.inspection import TableFault
+
+CheckExporters = Callable[[Mapping[str, Mapping[str, object]]], Sequence[TableFault]]
+
+_MAX_OCTETS: Final = 4 * 1024 * 1024
+_POSITION: Final = re.compile(r"^(.{0,2000}) \(at (?:line (\d+), column (\d+)|end of document)\)$", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a file came to.
+
+    Attributes:
+        config: None when there is an error.
+        faults: all errors and warnings, in order of their lines.
+        path: the file.
+        text: its text.
+        lines: lines of all its keys.
+    """
+
+    config: Config | None
+    faults: tuple[Fault, ...]
+    path: str = ""
+    text: str = field(default="", repr=False)
+    lines: Mapping[Path, int] = field(default_factory=dict, repr=False)
+
+    def fault(self, path: Path, message: str, severity: Severity = Severity.ERROR) -> Fault:
+        """A fault at a place in this file."""
+        return Fault(self.path, line_of(self.lines, path), path, message, severity)
+
+    def locate_exporter_fault(self, found: TableFault) -> Fault:
+        """A fault of an exporter's table, with its place in this file."""
+        path: Path = ("exporters", *found.path)
+        return self.fault(path, wording(found.kind, found.message, found.value, found.known, path[-1]))
+
+
+def read(path: str, check_exporters: CheckExporters | None) -> Loaded:
+    """Read and check a file; keys are not loaded (see ``build``).
+
+    Args:
+        path: the file.
+        check_exporters: finds what is wrong with ``[exporters.NAME]`` tables; None to leave them unchecked.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_MAX_OCTETS + 1)
+    except OSError as error:
+        hint = "; 'phoenixdkim check --sample' prints one to begin with" if isinstance(error, FileNotFoundError) else ""
+        return Loaded(None, (Fault(path, 0, (), f"can't be read: {error.strerror}{hint}"),), path)
+    if len(data) > _MAX_OCTETS:
+        return Loaded(
+            None, (Fault(path, 0, (), f"has more than {_MAX_OCTETS} octets; that is no configuration"),), path
+        )
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        message = f"octet 0x{data[error.start]:02x} is no UTF-8; save the file in UTF-8"
+        return Loaded(None, (Fault(path, line, (), message),), path)
+    return read_text(text, path, check_exporters)
+
+
+def read_text(text: str, path: str, check_exporters: CheckExporters | None = None) -> Loaded:
+    """As ``read``, for a text; ``path`` is what faults call it."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return Loaded(None, (_syntax_fault(path, text, str(error)),), path, text)
+    except RecursionError:
+        return Loaded(None, (Fault(path, 0, (), "brackets are nested too deeply"),), path, text)
+    found = Loaded(None, (), path, text, locate(text.replace("\r\n", "\n")))
+    config: Config | None = None
+    faults: list[Fault] = []
+    try:
+        config = Config.model_validate(tables)
+    except ValidationError as error:
+        for entry in error.errors(include_url=False, include_context=False):
+            where = _path(entry["loc"])
+            known = _known(where) if entry["type"] == "extra_forbidden" else ()
+            message = wording(entry["type"], entry["msg"], shown(entry.get("input")), known, _key(where))
+            faults.append(found.fault(where, message))
+    faults += [found.fault(where, message, severity) for where, message, severity in cross_check(tables)]
+    if check_exporters is not None:
+        exporters = tables.get("exporters")
+        checked = {
+            name: table
+            for name, table in (exporters.items() if isinstance(exporters, dict) else ())
+            if isinstance(table, dict)
+        }
+        if checked:
+            faults += [found.locate_exporter_fault(fault) for fault in check_exporters(checked)]
+    if any(fault.is_error for fault in faults):
+        config = None
+    ordered = sorted(dict.fromkeys(faults), key=lambda fault: fault.line)
+    return Loaded(config, tuple(ordered), path, text, found.lines)
+
+
+def _syntax_fault(path: str, text: str, message: str) -> Fault:
+    matched = _POSITION.match(message)
+    if matched is None:
+        return Fault(path, 0, (), f"is no TOML: {message}")
+    line = int(matched[2]) if matched[2] else max(1, len(text.splitlines()))
+    what = matched[1][:1].lower() + matched[1][1:]
+    column = f" at column {matched[3]}" if matched[3] else " at the end of the file"
+    lines = text.splitlines()
+    excerpt = lines[line - 1].strip()[:60] if 0 < line <= len(lines) else ""
+    return Fault(path, line, (), f"is no TOML: {what}{column}: {excerpt}")
+
+
+def _path(location: tuple[int | str, ...]) -> Path:
+    return tuple(location)
+
+
+def _key(path: Path) -> str | int:
+    return path[-1] if path else ""
+
+
+def _known(path: Path) -> tuple[str, ...]:
+    """Options that exist beside the one at ``path``."""
+    kind: object = Config
+    for part in path[:-1]:
+        kind = _below(kind, part)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return tuple(info.alias or name for name, info in kind.model_fields.items())
+    return ()
+
+
+def _below(kind: object, part: str | int) -> object:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        for name, info in kind.model_fields.items():
+            if part == (info.alias or name):
+                return _plain(info.annotation)
+        return None
+    arguments = typing.get_args(kind)
+    if isinstance(part, int):
+        return _plain(arguments[0]) if arguments else None
+    return _plain(arguments[-1]) if arguments else None
+
+
+def _plain(kind: object) -> object:
+    while typing.get_origin(kind) is typing.Annotated:
+        kind = typing.get_args(kind)[0]
+    if isinstance(kind, types.UnionType):
+        kind = typing.get_args(kind)[0]
+    return kind

@@ -1,0 +1,371 @@
+"""The model of the configuration file.
+
+Each option's docstring is its entry in the manual, in the JSON Schema and in the sample file. What needs more than one
+option to judge is in ``crosscheck``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from phoenixdkim.dkim.canonical import Canonicalization
+from phoenixdkim.dkim.limits import Limits
+from phoenixdkim.dkim.sign import OVERSIGNED, RECOMMENDED
+from phoenixdkim.dkim.verify import LengthPolicy
+from phoenixdkim.dns.options import ResolverOptions, parse_nameserver
+from phoenixdkim.keystore import Permissions
+from phoenixdkim.log import Destination
+from phoenixdkim.policy import Disposition, ascii_domain, parse_pattern
+
+MAX_SOCKET_PATH: Final = 107
+"""Octets of a unix socket's path: sun_path has 108 with its final zero (unix(7))."""
+_NEVER_SIGNED: Final = ("return-path", "received", "comments", "keywords", "dkim-signature", "authentication-results")
+_TOKEN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`{|}~")
+
+
+def _socket(text: str) -> str:
+    wanted = 'write "unix:/run/phoenixdkim/milter.sock", "inet:8891@127.0.0.1", "inet:8891@[::1]" or "systemd"'
+    kind, colon, rest = text.partition(":")
+    if text == "systemd":
+        return text
+    if not colon or kind not in ("unix", "local", "inet"):
+        raise ValueError(f"{text!r} is no socket; {wanted}")
+    if kind in ("unix", "local"):
+        if not rest.startswith("/") or "\0" in rest or rest.endswith("/"):
+            raise ValueError(f"{text!r}: the path of a socket is absolute; {wanted}")
+        if len(rest.encode()) > MAX_SOCKET_PATH:
+            raise ValueError(
+                f"{text!r}: the path has {len(rest.encode())} octets; a unix socket's has at most {MAX_SOCKET_PATH},"
+                " write a shorter one"
+            )
+        return text
+    port, at, host = rest.partition("@")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
+        raise ValueError(f"{text!r}: '{port}' is no port from 1 to 65535; {wanted}")
+    bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        address = ipaddress.ip_address(host[1:-1] if bracketed else host)
+    except ValueError as error:
+        what = f"'{host}' is no IP address" if at else "the address is missing"
+        raise ValueError(f"{text!r}: {what}; {wanted}") from error
+    if (address.version == 6) != bracketed:
+        raise ValueError(f"{text!r}: an IPv6 address, and no other, stands in brackets; {wanted}")
+    return text
+
+
+def _mode(text: str) -> str:
+    if not (3 <= len(text) <= 4 and all(c in "01234567" for c in text) and int(text, 8) <= 0o777):
+        raise ValueError(f'{text!r} is no file mode; write three octal digits after a zero, as in "0660"')
+    return text
+
+
+def _network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        try:
+            near = f'; write "{ipaddress.ip_network(text, strict=False)}", or the address without "/..."'
+        except ValueError:
+            near = '; write an address or a network, as in "192.0.2.0/24" or "2001:db8::/32"'
+        raise ValueError(f"{text!r} is no network: {error}{near}") from error
+    return text
+
+
+def _nameserver(text: str) -> str:
+    parse_nameserver(text)
+    return text
+
+
+def _canonicalization(text: str) -> str:
+    if any(part not in list(Canonicalization) for part in text.split("/")) or text.count("/") > 1:
+        raise ValueError(
+            f'{text!r} is no canonicalization; write "relaxed/simple", "relaxed/relaxed", "simple/simple" or'
+            ' "simple/relaxed"'
+        )
+    return text
+
+
+def _field_name(text: str) -> str:
+    if not text or not text.isascii() or not all(33 <= ord(c) <= 126 and c not in ":;" for c in text):
+        raise ValueError(f'{text!r} is no header field name; write it without colon, as in "Subject"')
+    if text.lower() in _NEVER_SIGNED:
+        raise ValueError(f"{text!r} must not be signed, relays change or add it (RFC 6376 section 5.4); leave it out")
+    return text
+
+
+def _domain(text: str) -> str:
+    try:
+        ascii_domain(text)
+    except ValueError as error:
+        raise ValueError(f'{text!r} is no domain name ({error}); write one as in "example.com"') from error
+    return text
+
+
+def _selector(text: str) -> str:
+    try:
+        ascii_domain(text)
+    except ValueError as error:
+        raise ValueError(f'{text!r} is no selector ({error}); write one as in "s2026"') from error
+    return text
+
+
+def _pattern(text: str) -> str:
+    parse_pattern(text)
+    return text
+
+
+def _identity(text: str) -> str:
+    local, at, domain = text.rpartition("@")
+    wanted = 'write "@news.example.com" or "user@example.com"'
+    if text and (not at or not local.isascii() or any(not 33 <= ord(c) <= 126 or c in "@;=\\" for c in local)):
+        raise ValueError(f"{text!r} is no identity; {wanted}")
+    if text:
+        try:
+            ascii_domain(domain)
+        except ValueError as error:
+            raise ValueError(f"{text!r}: '{domain}' is no domain name ({error}); {wanted}") from error
+    return text
+
+
+def _authserv_id(text: str) -> str:
+    if len(text) > 255 or not all(c in _TOKEN for c in text):
+        raise ValueError(
+            f"{text!r} is no authserv-id (RFC 8601 section 2.2): letters, digits, '.' and '-', no blanks;"
+            ' write the host\'s name, as in "mx.example.com"'
+        )
+    return text
+
+
+def _file(text: str) -> str:
+    if not text.startswith("/") or "\0" in text or text.endswith("/"):
+        raise ValueError(f'{text!r}: write the absolute path of a file, as in "/etc/phoenixdkim/file"')
+    return text
+
+
+def _optional_file(text: str) -> str:
+    return _file(text) if text else text
+
+
+# TOML has lists and texts only. The containers and enums are read from those; what is in them stays strict.
+_Lax = Field(strict=False)
+
+
+class Table(BaseModel):
+    """Base of all tables."""
+
+    model_config = ConfigDict(
+        strict=True,
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        use_attribute_docstrings=True,
+        populate_by_name=False,
+    )
+
+
+class Milter(Table):
+    """The connection to the MTA, and the processes that serve it."""
+
+    socket: Annotated[str, AfterValidator(_socket)] = "unix:/run/phoenixdkim/milter.sock"
+    """Where the MTA connects: ``unix:/path``, ``inet:port@address``, ``inet:port@[IPv6 address]``, or ``systemd`` for
+    a socket passed by a socket unit. A change takes a restart."""
+    socket_mode: Annotated[str, AfterValidator(_mode)] = "0660"
+    """Permissions of a unix socket, in octal. A change takes a restart."""
+    socket_group: str = ""
+    """Group of a unix socket, for example the MTA's; empty: the group that the daemon runs with."""
+    workers: int = Field(default=0, ge=0, le=256)
+    """Worker processes; 0 for one a core."""
+    max_sessions: int = Field(default=1000, ge=1, le=100_000)
+    """Sessions of one worker beyond which messages are put off with a temporary failure."""
+    on_internal_error: Literal["tempfail", "accept", "reject"] = "tempfail"
+    """What happens to a message inside which something went wrong."""
+    timeout: int = Field(default=7210, ge=10, le=86400)
+    """Seconds that a worker waits for the MTA's next command. Longer than Postfix keeps a session."""
+    reload_soft_deadline: float = Field(default=300.0, ge=0, le=86400)
+    """Seconds after a reload until sessions with the old configuration are told to come again (421)."""
+    reload_hard_deadline: float = Field(default=600.0, ge=1, le=86400)
+    """Seconds after a reload until the old workers end, whatever is still open."""
+    stop_timeout: float = Field(default=25.0, ge=0.1, le=3600)
+    """Seconds that messages under way have to end when the daemon stops."""
+    max_generations: int = Field(default=3, ge=2, le=20)
+    """Generations of workers alive at one time; the oldest ends when a reload would make more."""
+
+
+class Process(Table):
+    """Users that processes run as when the daemon is started as root."""
+
+    user: str = Field(default="phoenixdkim", min_length=1)
+    """User, by name or number, that the workers run as when the daemon is started as root; unused otherwise."""
+    exporter_user: str = Field(default="nobody", min_length=1)
+    """User that exporters run as when the daemon is started as root, unless their table names another."""
+
+
+class LogTable(Table):
+    """The log."""
+
+    destination: Annotated[Destination, _Lax] = Destination.AUTO
+    """Where lines go; ``auto`` is the journal when stderr is connected to it, else stderr."""
+    level: Literal["error", "warning", "notice", "info", "debug"] = "info"
+    """The least severity that is written. Summary lines of messages are ``info``."""
+    facility: Literal[
+        "mail", "daemon", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"
+    ] = "mail"
+    """Syslog facility."""
+
+
+class Rule(Table):
+    """A rule: whose mail is signed with which keys. The most specific pattern that matches decides."""
+
+    from_: Annotated[str, AfterValidator(_pattern)] = Field(alias="from")
+    """Author addresses: ``user@example.com``, ``*@example.com``, ``*@*.example.com`` for its sub-domains at any depth,
+    or ``*`` for everyone. The more specific rule decides, whatever the order."""
+    keys: Annotated[tuple[str, ...], _Lax] = Field(min_length=1, max_length=10)
+    """Names of keys; each makes a signature, the first one's stands on top."""
+    identity: Annotated[str, AfterValidator(_identity)] = ""
+    """Value of the i= tag, of the keys' domain or below it; empty for none."""
+
+
+class Signing(Table):
+    """Signing of outgoing mail."""
+
+    enabled: bool = True
+    """Whether anything is signed."""
+    trusted: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], _Lax] = ("127.0.0.0/8", "::1")
+    """Networks whose mail is signed. A client that is not in them and did not authenticate is never signed for."""
+    trust_authenticated: bool = True
+    """Whether mail of clients that authenticated to the MTA is signed, wherever they are."""
+    canonicalization: Annotated[str, AfterValidator(_canonicalization)] = "relaxed/simple"
+    """Canonicalization of header and body (RFC 6376 section 3.4)."""
+    signed_headers: Annotated[tuple[Annotated[str, AfterValidator(_field_name)], ...], _Lax] = tuple(
+        name.decode() for name in RECOMMENDED
+    )
+    """Header fields that are signed when present. From always is."""
+    oversigned_headers: Annotated[tuple[Annotated[str, AfterValidator(_field_name)], ...], _Lax] = tuple(
+        name.decode() for name in OVERSIGNED
+    )
+    """Header fields that are named once more than they occur, so that none can be added later. From always is."""
+    signature_ttl: int = Field(default=0, ge=0, le=31_536_000)
+    """Seconds after which a signature expires (x=); 0 for never. Delivery may take five days."""
+    key_permissions: Annotated[Permissions, _Lax] = Permissions.STRICT
+    """What happens when others can read or replace a private key's file: ``strict`` refuses, ``warn`` warns, ``off``
+    does not look."""
+    rules: Annotated[tuple[Rule, ...], _Lax] = ()
+    """Signing rules, each a table ``[[signing.rules]]``."""
+
+
+class Key(Table):
+    """A private key, the table ``[keys.NAME]``."""
+
+    domain: Annotated[str, AfterValidator(_domain)]
+    """Signing domain (d=)."""
+    selector: Annotated[str, AfterValidator(_selector)]
+    """Selector (s=). The key record is at SELECTOR._domainkey.DOMAIN."""
+    file: Annotated[str, AfterValidator(_file)]
+    """Absolute path of the private key, in PEM: PKCS#1, PKCS#8 or Ed25519. Its kind decides the algorithm."""
+
+
+class Verifying(Table):
+    """Verification of incoming mail."""
+
+    enabled: bool = True
+    """Whether mail that is not signed by us is verified."""
+    authserv_id: Annotated[str, AfterValidator(_authserv_id)] = ""
+    """Our name in Authentication-Results (RFC 8601 section 2.5); empty: the host's name."""
+    length_policy: Annotated[LengthPolicy, _Lax] = LengthPolicy.POLICY
+    """What is made of text after the part of the body that l= covers: result ``policy``, ``accept`` it, or ``report``
+    it beside the result."""
+    on_fail: Annotated[Disposition, _Lax] = Disposition.ACCEPT
+    """What happens to a message with result fail. RFC 6376 section 6.1 advises to treat it as unsigned."""
+    on_permerror: Annotated[Disposition, _Lax] = Disposition.ACCEPT
+    """What happens to a message with result permerror: no key, or a signature that can't be evaluated."""
+    on_temperror: Annotated[Disposition, _Lax] = Disposition.ACCEPT
+    """What happens to a message with result temperror: its key could not be had now."""
+    on_none: Annotated[Disposition, _Lax] = Disposition.ACCEPT
+    """What happens to a message without signature."""
+    on_policy: Annotated[Disposition, _Lax] = Disposition.ACCEPT
+    """What happens to a message with result policy: signed, but not as we accept it."""
+    on_neutral: Annotated[Disposition, _Lax] = Disposition.ACCEPT
+    """What happens to a message with result neutral."""
+    add_none: bool = True
+    """Whether a message without signature gets Authentication-Results too."""
+    remove_forged: bool = True
+    """Whether Authentication-Results that came with the message and bear our name are removed."""
+
+
+_LIMITS: Final = Limits()
+
+
+class LimitsTable(Table):
+    """Bounds on work. They hold before anything is computed."""
+
+    max_signatures: int = Field(default=_LIMITS.max_signatures, ge=1, le=100)
+    """Signatures evaluated in a message, from the top; each costs a look-up and a verification."""
+    max_header_fields: int = Field(default=_LIMITS.max_header_fields, ge=20, le=100_000)
+    """Fields of a message's header."""
+    max_header_octets: int = Field(default=_LIMITS.max_header_octets, ge=4096, le=16_777_216)
+    """Octets of a message's header."""
+    max_signature_octets: int = Field(default=_LIMITS.max_signature_octets, ge=1024, le=1_048_576)
+    """Octets of one DKIM-Signature field's value."""
+    max_tags: int = Field(default=_LIMITS.max_tags, ge=16, le=1000)
+    """Tags of a signature or key record."""
+    max_signed_fields: int = Field(default=_LIMITS.max_signed_fields, ge=16, le=10_000)
+    """Names in the h= tag."""
+    max_key_record_octets: int = Field(default=_LIMITS.max_key_record_octets, ge=512, le=65_536)
+    """Octets of a key record."""
+    min_rsa_bits: int = Field(default=_LIMITS.min_rsa_bits, ge=512, le=4096)
+    """Least bits of an RSA key, to verify and to sign; below 1024 goes against RFC 8301 section 3.2."""
+    max_rsa_bits: int = Field(default=_LIMITS.max_rsa_bits, ge=2048, le=16_384)
+    """Most bits of an RSA key that is computed with; the cost grows with the third power."""
+    max_exponent_bits: int = Field(default=_LIMITS.max_exponent_bits, ge=17, le=256)
+    """Most bits of an RSA key's public exponent; 65537 has 17."""
+    clock_drift: int = Field(default=_LIMITS.clock_drift, ge=0, le=86_400)
+    """Seconds by which t= may lie in the future and x= in the past."""
+
+
+_DNS: Final = ResolverOptions()
+
+
+class Dns(Table):
+    """Look-up of key records."""
+
+    nameservers: Annotated[tuple[Annotated[str, AfterValidator(_nameserver)], ...], _Lax] = ()
+    """Recursive name servers by address, as in ``127.0.0.1:53``, in order of preference; none for those of
+    /etc/resolv.conf."""
+    zone: Annotated[str, AfterValidator(_optional_file)] = ""
+    """A zone file with all key records there are, instead of the network: for tests and the demo."""
+    query_timeout: float = Field(default=_DNS.query_timeout, ge=0.05, le=60)
+    """Seconds for one attempt at one server."""
+    message_timeout: float = Field(default=_DNS.message_timeout, ge=0.1, le=300)
+    """Seconds for all keys of a message."""
+    max_concurrent: int = Field(default=_DNS.max_concurrent, ge=1, le=10_000)
+    """Questions of one worker on the network at one time."""
+    cache_size: int = Field(default=_DNS.cache_size, ge=0, le=1_000_000)
+    """Names that a worker keeps."""
+    max_ttl: float = Field(default=_DNS.max_ttl, ge=0, le=604_800)
+    """The longest that a key is kept, in seconds."""
+    max_negative_ttl: float = Field(default=_DNS.max_negative_ttl, ge=0, le=86_400)
+    """The longest that the absence of a key is kept, in seconds."""
+    failure_ttl: float = Field(default=_DNS.failure_ttl, ge=0, le=300)
+    """How long it is kept that a name could not be looked up, in seconds."""
+    dnssec_probe: str = _DNS.dnssec_probe
+    """A name in a signed zone, for example ``org.``. When the resolver vouches for it, keys it does not vouch for count
+    as insecure; without a probe they count as unknown."""
+
+
+class Config(Table):
+    """The configuration file."""
+
+    milter: Milter = Milter()
+    process: Process = Process()
+    log: LogTable = LogTable()
+    signing: Signing = Signing()
+    keys: dict[str, Key] = Field(default_factory=dict)
+    """Private keys by name, each a table ``[keys.NAME]``."""
+    verifying: Verifying = Verifying()
+    limits: LimitsTable = LimitsTable()
+    dns: Dns = Dns()
+    exporters: dict[str, dict[str, object]] = Field(default_factory=dict)
+    """Exporters by name, each a table ``[exporters.NAME]``; which options it has is the exporter's own matter."""
