@@ -35,5 +35,5 @@ def daemon(rsa_key: KeyPair, ed25519_key: KeyPair, peer_key: KeyPair) -> Iterato
 
 @pytest.fixture(scope="session")
 def mta(daemon: Daemon) -> Iterator[Postfix]:
-    with Postfix(daemon.milter) as running:
+    with Postfix(daemon.milter, daemon.log) as running:
         yield running

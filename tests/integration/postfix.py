@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -112,9 +112,11 @@ class Postfix:
 
     Args:
         milters: value of ``smtpd_milters``, empty for none.
+        milter_log: what the milter wrote, for the messages of tests that fail.
     """
 
-    def __init__(self, milters: str = "") -> None:
+    def __init__(self, milters: str = "", milter_log: Callable[[], str] = str) -> None:
+        self._milter_log = milter_log
         if os.geteuid() != 0 or shutil.which("postfix") is None:
             raise RuntimeError("these tests need root and Debian's postfix package")
         # Not below pytest's directory: the user postfix must get in.
@@ -171,6 +173,10 @@ class Postfix:
             self.sink.__exit__(None, None, None)
             shutil.rmtree(self.base, ignore_errors=True)
 
+    def explain(self) -> str:
+        """The ends of both logs."""
+        return f"{self.log()[-2000:]}\n{self._milter_log()[-2000:]}"
+
     def log(self) -> str:
         """Postfix's log so far."""
         path = self.base / "mail.log"
@@ -202,7 +208,7 @@ class Postfix:
         try:
             return self.sink.delivered(count, timeout)
         except TimeoutError as error:
-            raise AssertionError(f"{error}\n{self.log()[-4000:]}") from error
+            raise AssertionError(f"{error}\n{self.explain()}") from error
 
 
 def submit_over(smtp: smtplib.SMTP, raw: bytes, sender: str, recipients: Sequence[str]) -> Answer:

@@ -69,7 +69,7 @@ def alive(pid: int) -> bool:
 
 
 def test_killed_again_and_again_loses_nothing_and_lets_nothing_out_unsigned(rsa_key, tmp_path):
-    with Daemon([rsa_key]) as daemon, Postfix(daemon.milter) as mta:
+    with Daemon([rsa_key]) as daemon, Postfix(daemon.milter, daemon.log) as mta:
         load = Load(mta)
         for thread in load.threads:
             thread.start()
@@ -100,7 +100,7 @@ def test_killed_again_and_again_loses_nothing_and_lets_nothing_out_unsigned(rsa_
 
 
 def test_without_a_daemon_mail_is_put_off(rsa_key):
-    with Daemon([rsa_key]) as daemon, Postfix(daemon.milter) as mta:
+    with Daemon([rsa_key]) as daemon, Postfix(daemon.milter, daemon.log) as mta:
         raw = b"From: a@example.com\r\n\r\nx\r\n"
         assert mta.submit(raw).accepted
         daemon.kill()
