@@ -254,7 +254,7 @@ class Signer:
         ]
         if options.ttl is not None:
             tags.append(b"x=%d" % (self._now + options.ttl))
-        if key.identity is not None:
+        if key.identity:
             tags.append(b"i=" + _quoted_printable(key.identity))
         lines = _fold([tag + b";" for tag in tags], b" ", _FIRST_LINE)
         first, *rest = names
