@@ -206,7 +206,8 @@ def _decode(path: str, data: bytes) -> PrivateKey:
     except TypeError as error:
         raise KeyStoreError(
             path,
-            f"the key is encrypted; a daemon has nobody to ask. Decrypt it: openssl pkey -in {shlex.quote(path)} -out NEW",
+            "the key is encrypted; a daemon has nobody to ask."
+            f" Decrypt it: openssl pkey -in {shlex.quote(path)} -out NEW",
         ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
         raise KeyStoreError(path, "the PEM text is damaged or of an unknown kind") from error

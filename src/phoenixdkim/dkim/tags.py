@@ -32,10 +32,10 @@ def parse_tag_list(data: bytes, max_tags: int) -> dict[bytes, bytes]:
     """
     tags: dict[bytes, bytes] = {}
     parts = data.split(b";", max_tags + 1)
-    if len(parts) > max_tags + 1:
-        raise TagListError(Reason.TAG_LIST_SYNTAX, f"more than {max_tags} tags")
     if not parts[-1].strip(_FWS):
         parts.pop()
+    if len(parts) > max_tags:
+        raise TagListError(Reason.TAG_LIST_SYNTAX, f"more than {max_tags} tags")
     for part in parts:
         name, equals, value = part.partition(b"=")
         name = name.strip(_FWS)
