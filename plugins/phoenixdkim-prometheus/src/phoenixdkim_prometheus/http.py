@@ -1,0 +1,336 @@
+"""Exporter ``http``: a port that Prometheus scrapes.
+
+One thread serves all connections from a selector loop, so that clients that are slow, silent or hostile cost a
+descriptor and a few octets each, for a bounded time. It is a metrics port, not a public API: no TLS and no
+authentication. It listens on loopback unless told otherwise; a reverse proxy does the rest.
+"""
+
+from __future__ import annotations
+
+import gzip
+import ipaddress
+import selectors
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, Field
+
+from phoenixdkim.hookspecs import Context, hookimpl
+from phoenixdkim.metrics import Kind, MetricSpec
+from phoenixdkim.options import HostPort, HostPortText, Options, parse_host_port
+from phoenixdkim_prometheus.families import OPENMETRICS_TYPE, TEXT_TYPE, Exposition
+
+_MAX_REQUEST: Final = 8192
+_BACKLOG: Final = 128
+_POLL: Final = 0.25
+
+FAILURES: Final = MetricSpec(
+    "phoenixdkim_exporter_http_bind_failures_total", Kind.COUNTER, "Times that an address could not be listened on."
+)
+REFUSED: Final = MetricSpec(
+    "phoenixdkim_exporter_http_refused_total",
+    Kind.COUNTER,
+    "Connections ended without an answer: too slow, too many, or no request.",
+)
+
+
+def _some(addresses: list[str]) -> list[str]:
+    if not addresses:
+        raise ValueError('an empty list; write for example ["127.0.0.1:9323"], or remove the table')
+    return addresses
+
+
+class HttpOptions(Options):
+    """Table of the HTTP exporter."""
+
+    listen: HostPortText | Annotated[list[HostPortText], AfterValidator(_some)] = "127.0.0.1:9323"
+    """Address and port to listen on, or a list of such: "127.0.0.1:9323", "[::1]:9323"."""
+    interval: float = Field(default=5.0, ge=0.1, le=3600)
+    """Seconds between two tries of an address that could not be listened on."""
+    max_connections: int = Field(default=64, ge=1, le=512)
+    """Connections at once; with one more the oldest that has not sent its request is closed."""
+    timeout: float = Field(default=5.0, ge=0.1, le=60)
+    """Seconds that a connection has, from its start to the last octet of the answer."""
+
+
+@dataclass(slots=True, eq=False)
+class _Connection:
+    socket: socket.socket
+    deadline: float
+    request: bytearray = field(default_factory=bytearray)
+    answer: memoryview | None = None
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
+def quality(header: str, wanted: str) -> float:
+    """The q-value that an Accept or Accept-Encoding header gives ``wanted``; 0 when it is not accepted."""
+    best = -1.0
+    specific = -1
+    kind, _, sub = wanted.partition("/")
+    for item in header.split(",")[:64]:
+        name, *parameters = (part.strip().lower() for part in item.split(";"))
+        if name == wanted:
+            rank = 3
+        elif sub and name == f"{kind}/*":
+            rank = 2
+        elif name in ("*/*", "*"):
+            rank = 1
+        else:
+            continue
+        value = 1.0
+        for parameter in parameters:
+            key, _, text = parameter.partition("=")
+            if key.strip() == "q":
+                try:
+                    value = min(1.0, max(0.0, float(text)))
+                except ValueError:
+                    value = 0.0
+        if rank > specific or (rank == specific and value > best):
+            specific, best = rank, value
+    return max(best, 0.0)
+
+
+class HttpExporter:
+    """Serves the exposition at ``/metrics``."""
+
+    api_version = 1
+
+    def __init__(self) -> None:
+        self._context: Context | None = None
+        self._exposition: Exposition | None = None
+        self._selector: selectors.DefaultSelector | None = None
+        self._thread: threading.Thread | None = None
+        self._listeners: dict[HostPort, socket.socket | None] = {}
+        self._failing: dict[HostPort, str] = {}
+        self._connections: list[_Connection] = []
+        self._ending = False
+        self._lock = threading.Lock()
+
+    @hookimpl
+    def phoenixdkim_options(self) -> type[Options]:
+        """The options' class."""
+        return HttpOptions
+
+    @hookimpl
+    def phoenixdkim_metrics(self) -> list[MetricSpec]:
+        """The exporter's own metrics."""
+        return [FAILURES, REFUSED]
+
+    @hookimpl
+    def phoenixdkim_start(self, context: Context) -> None:
+        """Listen and serve. An address that can't be had is tried again at each tick."""
+        self._context = context
+        self._exposition = Exposition(context.snapshot)
+        self._selector = selectors.DefaultSelector()
+        listen = context.options.listen
+        addresses = [listen] if isinstance(listen, str) else listen
+        self._listeners = dict.fromkeys((parse_host_port(text) for text in addresses), None)
+        for address in self._listeners:
+            if not _is_loopback(address.host):
+                context.log.warning(
+                    "%s is reachable from outside this host, without TLS and without authentication; "
+                    "listen on 127.0.0.1 and put a reverse proxy in front",
+                    address,
+                )
+        self._bind()
+        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
+        self._thread.start()
+
+    @hookimpl
+    def phoenixdkim_tick(self, now: float) -> None:
+        """Try again what could not be listened on."""
+        self._bind()
+
+    @hookimpl
+    def phoenixdkim_stop(self, deadline: float) -> None:
+        """Stop serving."""
+        self._ending = True
+        if self._thread is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _bind(self) -> None:
+        context, selector = self._context, self._selector
+        assert context is not None and selector is not None
+        for address, bound in self._listeners.items():
+            if bound is not None:
+                continue
+            try:
+                made = _listen(address)
+            except OSError as error:
+                context.add(FAILURES)
+                reason = error.strerror or str(error)
+                if self._failing.get(address) != reason:
+                    self._failing[address] = reason
+                    context.log.error("%s can't be listened on: %s; tried again", address, reason)
+                continue
+            with self._lock:
+                self._listeners[address] = made
+                selector.register(made, selectors.EVENT_READ, None)
+            if self._failing.pop(address, None):
+                context.log.info("%s is listened on now", address)
+
+    # The serving thread.
+
+    def _serve(self) -> None:
+        selector = self._selector
+        assert selector is not None
+        while not self._ending:
+            for key, _ in selector.select(_POLL):
+                if key.data is None:
+                    assert isinstance(key.fileobj, socket.socket)
+                    self._accept(key.fileobj)
+                else:
+                    self._advance(key.data)
+            now = time.monotonic()
+            for connection in [c for c in self._connections if c.deadline < now]:
+                self._refuse(connection)
+        for connection in list(self._connections):
+            self._close(connection)
+        for bound in self._listeners.values():
+            if bound is not None:
+                bound.close()
+
+    def _accept(self, listener: socket.socket) -> None:
+        assert self._context is not None and self._selector is not None
+        try:
+            accepted, _ = listener.accept()
+        except OSError:
+            # Gone again, or no descriptor free: the next turn tries anew, after those that time out.
+            time.sleep(0.01)
+            return
+        accepted.setblocking(False)
+        options = self._context.options
+        if len(self._connections) >= options.max_connections:
+            waiting = [c for c in self._connections if c.answer is None]
+            self._refuse((waiting or self._connections)[0])
+        connection = _Connection(accepted, time.monotonic() + options.timeout)
+        self._connections.append(connection)
+        self._selector.register(accepted, selectors.EVENT_READ, connection)
+
+    def _advance(self, connection: _Connection) -> None:
+        try:
+            if connection.answer is None:
+                self._read(connection)
+            elif connection.draining:
+                self._drain(connection)
+            else:
+                self._write(connection)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._close(connection)
+
+    def _read(self, connection: _Connection) -> None:
+        data = connection.socket.recv(_MAX_REQUEST)
+        if not data:
+            self._refuse(connection)
+            return
+        connection.request += data
+        end = connection.request.find(b"\r\n\r\n")
+        if end < 0 and len(connection.request) <= _MAX_REQUEST:
+            return
+        answer = _Answer("431 Request Header Fields Too Large") if end < 0 else self._answer(connection.request[:end])
+        head = bytes(connection.request[:5]) == b"HEAD "
+        connection.answer = memoryview(_encode(answer, head))
+        assert self._selector is not None
+        self._selector.modify(connection.socket, selectors.EVENT_WRITE, connection)
+        self._write(connection)
+
+    def _write(self, connection: _Connection) -> None:
+        assert connection.answer is not None and self._selector is not None
+        connection.answer = connection.answer[connection.socket.send(connection.answer) :]
+        if not connection.answer:
+            # Closed with octets unread, the kernel would reset the connection and the answer with it.
+            connection.draining = True
+            connection.socket.shutdown(socket.SHUT_WR)
+            self._selector.modify(connection.socket, selectors.EVENT_READ, connection)
+
+    def _drain(self, connection: _Connection) -> None:
+        if not connection.socket.recv(65536):
+            self._close(connection)
+
+    def _refuse(self, connection: _Connection) -> None:
+        if not connection.draining and self._context is not None:
+            self._context.add(REFUSED)
+        self._close(connection)
+
+    def _close(self, connection: _Connection) -> None:
+        assert self._selector is not None
+        if connection in self._connections:
+            self._connections.remove(connection)
+            self._selector.unregister(connection.socket)
+            connection.socket.close()
+
+    def _answer(self, request: bytearray) -> _Answer:
+        try:
+            first, *rest = request.decode("ascii").split("\r\n")
+            method, target, version = first.split(" ")
+            headers = {}
+            for line in rest:
+                name, colon, text = line.partition(":")
+                if not colon or not name or name != name.strip():
+                    raise ValueError("no header field")
+                headers[name.lower()] = text.strip()
+        except ValueError:
+            return _Answer("400 Bad Request")
+        if version not in ("HTTP/1.0", "HTTP/1.1"):
+            return _Answer("400 Bad Request" if not version.startswith("HTTP/") else "505 HTTP Version Not Supported")
+        if target.partition("?")[0] != "/metrics":
+            return _Answer("404 Not Found")
+        if method not in ("GET", "HEAD"):
+            return _Answer("405 Method Not Allowed", (("Allow", "GET, HEAD"),))
+        assert self._exposition is not None
+        accept = headers.get("accept", "*/*")
+        wants_openmetrics = quality(accept, "application/openmetrics-text") > quality(accept, "text/plain")
+        if wants_openmetrics:
+            kind, body = OPENMETRICS_TYPE, self._exposition.openmetrics()
+        else:
+            kind, body = TEXT_TYPE, self._exposition.text()
+        extra: tuple[tuple[str, str], ...] = (("Content-Type", kind), ("Vary", "Accept, Accept-Encoding"))
+        if quality(headers.get("accept-encoding", ""), "gzip") > 0:
+            body = gzip.compress(body, 1, mtime=0)
+            extra = (*extra, ("Content-Encoding", "gzip"))
+        return _Answer("200 OK", extra, body)
+
+
+def _encode(answer: _Answer, head: bool) -> bytes:
+    body = answer.body or (answer.status.encode() + b"\n" if not answer.status.startswith("200") else b"")
+    headers = dict(answer.headers)
+    headers.setdefault("Content-Type", "text/plain; charset=utf-8")
+    headers |= {"Content-Length": str(len(body)), "Connection": "close", "Cache-Control": "no-store"}
+    lines = [f"HTTP/1.1 {answer.status}", *(f"{name}: {text}" for name, text in headers.items()), "", ""]
+    return "\r\n".join(lines).encode("ascii") + (b"" if head else body)
+
+
+def _listen(address: HostPort) -> socket.socket:
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, where = found[0]
+    made = socket.socket(family, kind, protocol)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(where)
+        made.listen(_BACKLOG)
+        made.setblocking(False)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
