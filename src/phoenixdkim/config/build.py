@@ -108,7 +108,7 @@ def _users(config: Config, loaded: Loaded, faults: list[Fault]) -> set[int]:
             try:
                 uid = pwd.getpwnam(name).pw_uid
             except KeyError:
-                near = nearest(name, [entry.pw_name for entry in pwd.getpwall()])
+                near = nearest(name, [entry.pw_name for entry in pwd.getpwall()], 0.85)
                 hint = f"did you mean '{near}'? Or make it" if near else "make it"
                 command = f"useradd --system --home-dir /nonexistent --no-create-home --shell {NO_SHELL} {name}"
                 faults.append(loaded.fault(path, f"there is no user {shown(name)}; {hint}: {command}"))

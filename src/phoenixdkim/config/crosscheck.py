@@ -112,9 +112,12 @@ def _identity_fits(path: Path, rule: Mapping[str, object], name: str, key: objec
 
 
 def _keys(tables: Tables) -> Iterator[Found]:
+    keys = _table(tables, "keys")
     used = {name for _, rule in _rule_tables(tables) for _, name in _key_names(rule)}
+    # A key whose name is misspelt in a rule is not unused besides.
+    used |= {nearest(name, keys) for name in used if name not in keys}
     places: dict[tuple[object, object], str] = {}
-    for name, key in _table(tables, "keys").items():
+    for name, key in keys.items():
         if name not in used:
             yield (
                 ("keys", name),
@@ -159,7 +162,7 @@ def _socket(tables: Tables) -> Iterator[Found]:
     if isinstance(group, str) and group:
         names = [entry.gr_name for entry in grp.getgrall()]
         if group not in names:
-            near = nearest(group, names)
+            near = nearest(group, names, 0.8)
             hint = f"did you mean '{near}'?" if near else f"make it: groupadd --system {group}"
             yield ("milter", "socket_group"), f"there is no group {shown(group)}; {hint}", Severity.ERROR
         elif str(milter.get("socket", "unix:")).partition(":")[0] not in ("unix", "local"):

@@ -89,11 +89,11 @@ def dotted(path: Iterable[str | int]) -> str:
     return shown
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that is most like ``name``; empty when none is."""
+def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
+    """The known name that is most like ``name``; empty when none is, on a scale from 0 to 1."""
     folded = {entry.casefold(): entry for entry in known}
-    near = get_close_matches(name.casefold().replace("-", "_"), folded, 1) or get_close_matches(
-        name.casefold(), folded, 1
+    near = get_close_matches(name.casefold().replace("-", "_"), folded, 1, likeness) or get_close_matches(
+        name.casefold(), folded, 1, likeness
     )
     return folded[near[0]] if near else ""
 
@@ -138,6 +138,10 @@ def wording(kind: str, message: str, value: str, known: tuple[str, ...], key: st
         return f"'{key}' is missing; it has no default, so write it"
     if kind in _TYPES:
         return f"{value} is not of the right type; {_TYPES[kind]}"
+    if kind in ("too_short", "string_too_short"):
+        return f"{value} has too little in it; write at least one, or leave the option out if it has a default"
+    if kind in ("too_long", "string_too_long"):
+        return f"{value} has too much in it; {message[:1].lower()}{message[1:]}"
     if kind in _TABLES:
         name = key if isinstance(key, str) else "NAME"
         return f"{value} is no table; write [...{name}] on a line of its own and its options below"

@@ -97,7 +97,9 @@ def read_text(text: str, path: str, check_exporters: CheckExporters | None = Non
             known = _known(where) if entry["type"] == "extra_forbidden" else ()
             message = wording(entry["type"], entry["msg"], shown(entry.get("input")), known, _key(where))
             faults.append(found.fault(where, message))
-    faults += [found.fault(where, message, severity) for where, message, severity in cross_check(tables)]
+    # An option that is wrong in itself is told once.
+    told = {fault.path for fault in faults}
+    faults += [found.fault(path_, message, level) for path_, message, level in cross_check(tables) if path_ not in told]
     if check_exporters is not None:
         exporters = tables.get("exporters")
         checked = {

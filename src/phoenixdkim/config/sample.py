@@ -76,7 +76,14 @@ def default_text(info: FieldInfo) -> str:
     if info.is_required():
         return ""
     value: Any = info.get_default(call_default_factory=True)
-    return tomli_w.dumps({"v": list(value) if isinstance(value, tuple) else value}).removeprefix("v = ").strip()
+    if isinstance(value, tuple):
+        # In one line, so that taking one '#' away is enough.
+        return "[" + ", ".join(_toml(entry) for entry in value) + "]"
+    return _toml(value)
+
+
+def _toml(value: Any) -> str:
+    return tomli_w.dumps({"v": value}).removeprefix("v = ").strip()
 
 
 def sample() -> str:
@@ -104,5 +111,5 @@ def _options(kind: type[BaseModel]) -> str:
         required = info.is_required()
         lines += _comment(f"{name}: {plain(info.description)}" if required else plain(info.description))
         if not required:
-            lines += "".join(f"#{line}\n" for line in f"{name} = {default_text(info)}".splitlines())
+            lines += f"#{name} = {default_text(info)}\n"
     return lines
