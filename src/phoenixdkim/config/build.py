@@ -31,7 +31,7 @@ def build(
 
     Args:
         config: the checked configuration.
-        uid_is_root: the daemon is started as root: users must exist.
+        uid_is_root: the daemon is started as root and will become other users: they must exist.
         loaded: where ``config`` came from, to locate faults.
         host_name: default of ``verifying.authserv_id``.
 
@@ -40,8 +40,10 @@ def build(
     """
     faults: list[Fault] = []
     owners = {os.geteuid()}
-    if uid_is_root:
-        owners |= _users(config, loaded, faults)
+    if uid_is_root or os.geteuid() == 0:
+        missing: list[Fault] = []
+        owners |= _users(config, loaded, missing)
+        faults += missing if uid_is_root else ()
     keys = _load_keys(config, loaded, frozenset(owners), faults)
     resolver = _resolver_options(config)
     if resolver.zone is not None:

@@ -73,6 +73,13 @@ def spawn(
         arguments = ["-I", "-m", module, "--control", "3", "--ledger", "4", "--page", "5"]
         environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606 - no shell is the point
+    except OSError as error:
+        who = f"user {run_as.name}" if run_as is not None else f"user id {os.geteuid()}"
+        os.write(
+            2,
+            f"phoenixdkim: an exporter can't be started as {who}: {sys.executable}: {error.strerror};"
+            " install where that user can read, or set process.exporter_user\n".encode(),
+        )
     finally:
         os._exit(127)
 

@@ -1,0 +1,65 @@
+"""One message from standard input through the milter's own session."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import BinaryIO, Final
+
+from phoenixdkim.dkim.headers import crlf, parse_message
+from phoenixdkim.dkim.keys import KeyAnswer
+from phoenixdkim.milter.outcome import Outcome
+from phoenixdkim.milter.session import Client, MessageSession
+from phoenixdkim.policy import Policy
+
+LookUp = Callable[[Sequence[bytes]], Mapping[bytes, KeyAnswer]]
+
+_CHUNK: Final = 65535
+"""What a milter is handed at most at one time."""
+
+
+def read_message(stream: BinaryIO | None = None) -> bytes:
+    """A message as it is on standard input."""
+    return (sys.stdin.buffer if stream is None else stream).read()
+
+
+def no_keys(names: Sequence[bytes]) -> Mapping[bytes, KeyAnswer]:
+    """For a session that only signs: it needs no key record."""
+    return {}
+
+
+def process(data: bytes, policy: Policy, client: Client, now: int, look_up: LookUp) -> Outcome:
+    """Put a message through a session, as the milter does.
+
+    Args:
+        data: the message; line ends without CR are taken for the wire's.
+        policy: what to do.
+        client: who hands it in.
+        now: Unix time in seconds.
+        look_up: gets the key records that the session needs.
+    """
+    fields, body = parse_message(crlf(data))
+    session = MessageSession(policy, client, now)
+    for field in fields:
+        session.header(field.name, field.value)
+    names = session.end_of_headers()
+    for at in range(0, len(body), _CHUNK):
+        session.body(body[at : at + _CHUNK])
+    return session.end_of_message(look_up(names) if names else {})
+
+
+def timestamp(text: str) -> int:
+    """Read a time for ``--now``: Unix seconds, or ISO 8601, in UTC when it names no zone.
+
+    Raises:
+        argparse.ArgumentTypeError: it is neither.
+    """
+    if text.isascii() and text.isdigit() and len(text) <= 12:
+        return int(text)
+    try:
+        found = datetime.datetime.fromisoformat(text)
+        return int((found if found.tzinfo else found.replace(tzinfo=datetime.UTC)).timestamp())
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write Unix seconds or 2026-06-04T10:00:00Z") from error

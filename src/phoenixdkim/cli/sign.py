@@ -1,0 +1,68 @@
+"""``phoenixdkim sign``: a message on standard input, by the rules and keys of a configuration."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import time
+from typing import Final
+
+from phoenixdkim.cli import DEFAULT_CONFIG
+from phoenixdkim.cli.message import no_keys, process, read_message, timestamp
+from phoenixdkim.config.build import build
+from phoenixdkim.config.load import read
+from phoenixdkim.dkim.results import UNSIGNED_REASONS
+from phoenixdkim.milter.outcome import InsertField
+from phoenixdkim.milter.session import Client
+
+NAME: Final = "sign"
+HELP: Final = (
+    "Sign the message on standard input by the signing rules and keys of the configuration, as the milter would for an"
+    " authenticated client, and print it. Exit status 0 when it was signed, 1 when not, with the reason; 78 for a"
+    " fault of the configuration."
+)
+EXIT_CONFIG: Final = 78
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "-c", "--config", default=DEFAULT_CONFIG, metavar="FILE", help="configuration file (default: %(default)s)"
+    )
+    parser.add_argument("--now", type=timestamp, metavar="TIME", help="write this time into t=")
+    parser.add_argument("--fields", action="store_true", help="print the signature fields alone, not the message")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; returns the exit status."""
+    loaded = read(args.config, None)
+    faults, policy = list(loaded.faults), None
+    if loaded.config is not None:
+        policy, _, more = build(loaded.config, uid_is_root=False, loaded=loaded)
+        faults += more
+    for fault in faults:
+        if fault.is_error:
+            print(fault, file=sys.stderr)
+    if policy is None:
+        return EXIT_CONFIG
+    data = read_message()
+    # Whoever can read the keys may sign: trust in clients is the daemon's matter.
+    policy = dataclasses.replace(policy, trust_authenticated=True, verifying=False)
+    now = int(time.time()) if args.now is None else args.now
+    outcome = process(data, policy, Client(authenticated=True), now, no_keys)
+    made = [edit for edit in outcome.edits if isinstance(edit, InsertField)]
+    end = b"\r\n" if b"\r\n" in data else b"\n"
+    # Each was to be inserted above those before it.
+    fields = b"".join(edit.name + b":" + edit.value.replace(b"\r\n", end) + end for edit in reversed(made))
+    sys.stdout.buffer.write(fields if args.fields else fields + data)
+    sys.stdout.buffer.flush()
+    for signature in outcome.signatures:
+        if signature.result == "error":
+            name = f"{signature.selector.decode()}._domainkey.{signature.domain.decode()}"
+            print(f"phoenixdkim sign: the key of {name} failed", file=sys.stderr)
+    if outcome.unsigned is not None:
+        reason = f"{outcome.unsigned}: {UNSIGNED_REASONS[outcome.unsigned]}"
+        print(f"phoenixdkim sign: not signed: {reason}", file=sys.stderr)
+        return 1
+    return 0
