@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
@@ -71,10 +72,12 @@ def signatures(
     keys: Sequence[SigningKey],
     options: SignOptions | None = None,
     now: int = NOW,
-    identity: bytes | None = None,
+    identity: bytes = b"",
 ) -> list[bytes | None]:
     fields, body = parse_message(message)
-    signer = Signer(fields, keys, options or SignOptions(), now, identity)
+    if identity:
+        keys = [dataclasses.replace(key, identity=identity) for key in keys]
+    signer = Signer(fields, keys, options or SignOptions(), now)
     signer.body(body)
     return [value for _, value in signer.finish()]
 
@@ -84,7 +87,7 @@ def signed(
     keys: Sequence[SigningKey],
     options: SignOptions | None = None,
     now: int = NOW,
-    identity: bytes | None = None,
+    identity: bytes = b"",
 ) -> bytes:
     values = signatures(message, keys, options, now, identity)
     assert None not in values

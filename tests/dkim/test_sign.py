@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phoenixdkim.dkim.canonical import Canonicalization
+from phoenixdkim.dkim.headers import parse_message
+from phoenixdkim.dkim.results import Algorithm, Result
+from phoenixdkim.dkim.sign import Signer, SignOptions
+from phoenixdkim.dkim.tags import parse_tag_list, without_white_space
+from signed_mail import MESSAGE, NOW, ed_key, rsa_key, rsa_private, signatures, signed, verify, zone
+
+RSA, ED = rsa_key(), ed_key()
+ZONE = zone(RSA, ED)
+
+
+def tags(message: bytes = MESSAGE, options: SignOptions | None = None, identity: bytes = b"") -> dict[bytes, bytes]:
+    (value,) = signatures(message, [ED], options, identity=identity)
+    assert value is not None
+    return {name: without_white_space(text) for name, text in parse_tag_list(value, 64).items()}
+
+
+def names(**options: object) -> list[bytes]:
+    return tags(options=SignOptions(**options))[b"h"].lower().split(b":")  # type: ignore[arg-type]
+
+
+def test_tags() -> None:
+    found = tags()
+    assert found[b"v"] == b"1" and found[b"a"] == b"ed25519-sha256" and found[b"c"] == b"relaxed/simple"
+    assert found[b"t"] == b"%d" % NOW  # S05
+    assert b"l" not in found and b"x" not in found  # S04
+    assert tags(options=SignOptions(ttl=3600))[b"x"] == b"%d" % (NOW + 3600)
+
+
+def test_s01_s02_s03_signed_fields() -> None:
+    found = names()
+    for name in (b"from", b"to", b"subject", b"date"):
+        assert found.count(name) == 2
+    assert found.count(b"cc") == 1  # oversigned, none there
+    assert found.count(b"message-id") == 1
+    assert not {b"received", b"return-path", b"comments", b"keywords", b"dkim-signature"} & set(found)
+    assert names(signed=(b"To",), oversigned=()) == [b"from", b"from", b"to"]  # S01: From always
+
+
+def test_s03_field_added_later_breaks_the_signature() -> None:
+    message = signed(MESSAGE, [RSA])
+    for field in (b"Subject: x\r\n", b"Reply-To: eve@example.org\r\n", b"Content-Type: text/html\r\n"):
+        assert verify(field + message, ZONE)[0].result is Result.FAIL
+
+
+def test_repeated_fields_are_all_signed() -> None:
+    message = b"List-Id: one\r\nList-Id: two\r\n" + MESSAGE
+    assert tags(message)[b"h"].lower().split(b":").count(b"list-id") == 2
+    made = signed(message, [RSA])
+    assert verify(made, ZONE)[0].result is Result.PASS
+    assert verify(made.replace(b"List-Id: one", b"List-Id: 1"), ZONE)[0].result is Result.FAIL
+
+
+def test_s06_weak_keys_and_algorithms_make_no_signature() -> None:
+    weak = dataclasses.replace(RSA, algorithm=Algorithm.RSA_SHA1)
+    crossed = dataclasses.replace(RSA, algorithm=Algorithm.ED25519_SHA256)
+    assert signatures(MESSAGE, [weak, crossed, ED])[:2] == [None, None]
+    assert signatures(MESSAGE, [weak, ED])[1] is not None  # S09: independent
+    assert rsa_private().key_size >= 2048
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_s06_small_rsa_key() -> None:
+    class Small:
+        key_size = 1023
+
+    small = dataclasses.replace(RSA, private=Small())  # type: ignore[arg-type]
+    assert signatures(MESSAGE, [small]) == [None]
+    fine = dataclasses.replace(RSA, private=rsa.generate_private_key(public_exponent=65537, key_size=1024))
+    assert signatures(MESSAGE, [fine]) != [None]
+
+
+@pytest.mark.parametrize("text", [b"a;b=c", b"a\r\nb", b"a\nb", b"a\0b", b"a b", b"", b"a=b", b"a\tb"])
+def test_s07_names_that_do_not_fit_their_tags(text: bytes) -> None:
+    assert signatures(MESSAGE, [dataclasses.replace(ED, domain=text), ED])[0] is None
+    assert signatures(MESSAGE, [dataclasses.replace(ED, selector=text), ED])[0] is None
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=80))
+def test_s07_m15_identity_is_encoded(local: bytes) -> None:
+    (value,) = signatures(MESSAGE, [ED], identity=local + b"@example.com")
+    assert value is not None
+    lines = value.split(b"\r\n")
+    assert all(line[:1] == b"\t" for line in lines[1:]) and b"\n" not in b"".join(lines)
+    assert len(parse_tag_list(value, 64)) == 10
+    message = b"DKIM-Signature:" + value + b"\r\n" + MESSAGE
+    if local.isascii():
+        assert verify(message, ZONE)[0].result is Result.PASS
+
+
+@pytest.mark.parametrize("identity", [b"", b"joe@example.com"])
+@pytest.mark.parametrize("key", [RSA, ED])
+def test_s08_lines(key: object, identity: bytes) -> None:
+    (value,) = signatures(MESSAGE, [key], SignOptions(ttl=99), identity=identity)  # type: ignore[list-item]
+    assert value is not None and value.startswith(b" v=1;")
+    for line in (b"DKIM-Signature:" + value).split(b"\r\n"):
+        assert len(line) <= 78, line
+    assert value == value.rstrip()
+
+
+def test_s08_many_fields_stay_under_998() -> None:
+    (value,) = signatures(b"To: x\r\n" * 200 + MESSAGE, [ED])
+    assert value is not None and max(map(len, value.split(b"\r\n"))) <= 78
+
+
+def test_s09_s10_several_keys_verify() -> None:
+    assert [v.result for v in verify(signed(MESSAGE, [RSA, ED, RSA]), ZONE)] == [Result.PASS] * 3
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"From: a@example.com\r\n\r\n",
+        b"From: a@example.com\r\n\r\n\r\n\r\n",
+        b"From : a@example.com\r\n\r\nx",
+        b"From: a\r\n",
+    ],
+)
+@pytest.mark.parametrize("body", list(Canonicalization))
+def test_s10_odd_messages_verify(message: bytes, body: Canonicalization) -> None:
+    made = signed(message, [RSA, ED], SignOptions(body_canon=body))
+    assert [v.result for v in verify(made, ZONE)] == [Result.PASS, Result.PASS]
+
+
+def checked(pieces: list[bytes]) -> tuple[bool, bool]:
+    fields, _ = parse_message(MESSAGE)
+    signer = Signer(fields, [ED], SignOptions(), NOW)
+    for piece in pieces:
+        signer.body(piece)
+    signer.finish()
+    return signer.bare_cr_or_lf, signer.long_line
+
+
+def reference(body: bytes) -> tuple[bool, bool]:
+    rest = body.replace(b"\r\n", b"")
+    return b"\r" in rest or b"\n" in rest, any(len(line) > 998 for line in body.split(b"\r\n"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"a\r\nb\r\n",
+        b"a\rb",
+        b"a\nb",
+        b"a\r\r\nb",
+        b"a\r\n\nb",
+        b"\r",
+        b"\n",
+        b"a\n.\r\n",  # K8
+        b"x" * 998,
+        b"x" * 999,
+        b"x" * 998 + b"\r\n",
+        b"x" * 999 + b"\r\n",
+        b"a\r\n" + b"x" * 998 + b"\r\nb",
+        b"a\r\n" + b"x" * 999 + b"\r\nb",
+        b"a\r\n" * 700 + b"x" * 999 + b"\r\nb",
+    ],
+)
+def test_s12_k8_what_a_relay_would_change(body: bytes) -> None:
+    for size in (1, 2, 3, 500, 998, 999, 1000, 5000):
+        found = checked([body[at : at + size] for at in range(0, len(body), size)])
+        assert found[0] == reference(body)[0], size
+        if not found[0]:
+            assert found[1] == reference(body)[1], size
+
+
+_PIECE = st.sampled_from([b"\r\n", b"\r", b"\n", b"a", b"x" * 499, b"x" * 500, b"x" * 998, b"x" * 999, b""])
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(_PIECE, max_size=12))
+def test_s12_pieces_do_not_matter(pieces: list[bytes]) -> None:
+    body = b"".join(pieces)
+    bare, long = reference(body)
+    found = checked(pieces)
+    assert found[0] == bare
+    if not bare:
+        assert found[1] == long
+
+
+def test_s12_such_a_message_is_not_signed() -> None:
+    assert signatures(MESSAGE + b"a\rb", [RSA, ED]) == [None, None]
+    assert signatures(MESSAGE + b"x" * 999, [ED]) == [None]

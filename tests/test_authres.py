@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phoenixdkim.authres import AuthResSyntaxError, build, forged, parse
+from phoenixdkim.dkim.results import REASONS, Algorithm, Reason, Result
+from phoenixdkim.dkim.verify import SignatureVerdict
+
+US = b"mx.example.com"
+
+
+def verdict(reason: Reason = Reason.VERIFIED, **changes: object) -> SignatureVerdict:
+    values: dict[str, object] = {
+        "result": REASONS[reason].result,
+        "reason": reason,
+        "algorithm": Algorithm.RSA_SHA256,
+        "domain": b"example.net",
+        "selector": b"s1",
+        "identity": b"joe@sub.example.net",
+        "b": b"abcdefghijkl",
+        "key_bits": 2048,
+        **changes,
+    }
+    return SignatureVerdict(**values)  # type: ignore[arg-type]
+
+
+def properties(value: bytes, index: int = 0) -> dict[bytes, bytes]:
+    return dict(parse(value).results[index].properties)
+
+
+def test_a01_a02_a11_no_signature() -> None:
+    value = build(US, (), reason="message not signed")
+    assert value.startswith(b" mx.example.com;\r\n\tdkim=none")
+    found = parse(value)
+    assert found.authserv_id == US
+    assert [(r.method, r.result, r.reason) for r in found.results] == [(b"dkim", b"none", b"message not signed")]
+    assert parse(build(US, (), Result.NEUTRAL)).results[0].result == b"neutral"
+
+
+def test_a03_one_clause_for_each_signature() -> None:
+    value = build(US, [verdict(), verdict(Reason.EXPIRED, domain=b"example.org", identity=b"@example.org", b=b"zzz")])
+    found = parse(value).results
+    assert [result.result for result in found] == [b"pass", b"permerror"]
+    assert found[1].reason == b"signature expired"
+    assert properties(value) == {
+        b"header.d": b"example.net",
+        b"header.i": b"joe@sub.example.net",
+        b"header.s": b"s1",
+        b"header.a": b"rsa-sha256",
+        b"header.b": b"abcdefgh",  # A04
+    }
+    # A13: nothing of one clause is in another.
+    assert properties(value, 1)[b"header.d"] == b"example.org"
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_a01_every_reason(reason: Reason) -> None:
+    (result,) = parse(build(US, [verdict(reason)])).results
+    assert result.result == REASONS[reason].result.encode()
+    if reason is not Reason.VERIFIED:
+        assert result.reason == REASONS[reason].text.encode()
+
+
+def test_a04_longer_b_where_two_begin_alike() -> None:
+    value = build(US, [verdict(b=b"abcdefghijkl"), verdict(b=b"abcdefghXjkl"), verdict(b=b"different0")])
+    assert [properties(value, i)[b"header.b"] for i in range(3)] == [b"abcdefghijkl", b"abcdefghXjkl", b"differen"]
+    assert properties(build(US, [verdict(b=b"a/b+c/d=e")]))[b"header.b"] == b"a/b+c/d="
+
+
+HOSTILE = st.binary(max_size=60) | st.lists(
+    st.sampled_from(
+        [b"(", b")", b";", b'"', b"\\", b"\r\n", b"\0", b" dkim=pass", b"a", b"@", b".", b"\xff", b"=", b"/"]
+    ),
+    max_size=12,
+).map(b"".join)
+
+
+@settings(max_examples=400, deadline=None)
+@given(domain=HOSTILE, selector=HOSTILE, identity=HOSTILE, b=HOSTILE)
+def test_a05_k1_m15_nothing_from_the_message_opens_a_clause(
+    domain: bytes, selector: bytes, identity: bytes, b: bytes
+) -> None:
+    value = build(
+        US, [verdict(Reason.BAD_DOMAIN, domain=domain, selector=selector, identity=identity, b=b), verdict(b=b"q")]
+    )
+    lines = value.split(b"\r\n")
+    assert all(line[:1] == b"\t" for line in lines[1:])
+    assert not any(octet < 32 and octet != 9 for line in lines for octet in line)
+    assert max(map(len, lines)) <= 998
+    found = parse(value)
+    assert [result.result for result in found.results] == [b"permerror", b"pass"]
+    assert {name for name, _ in found.results[0].properties} <= {
+        b"header.d",
+        b"header.i",
+        b"header.s",
+        b"header.a",
+        b"header.b",
+    }
+    assert len(found.results[1].properties) == 5
+
+
+def test_a12_long_values_are_left_out_not_cut() -> None:
+    """Cut short, an identity could name another domain."""
+    for long in (b"a" * 280 + b"@example.com.evil.example", b'"' * 700 + b"@evil.example", b"\xff" * 800):
+        value = build(US, [verdict(identity=long)])
+        assert max(map(len, value.split(b"\r\n"))) <= 998
+        assert properties(value).get(b"header.i", b"evil.example").endswith((b"evil.example", b"xff", b"?"))
+    assert b"header.i" not in properties(build(US, [verdict(identity=b"a" * 2000 + b"@b.example")]))
+
+
+def test_e05_utf8_values() -> None:
+    value = build(US, [verdict(domain="exämple.net".encode())])
+    assert properties(value)[b"header.d"] == "exämple.net".encode()
+
+
+def test_lines_are_folded() -> None:
+    value = b"Authentication-Results:" + build(US, [verdict()] * 3)
+    assert max(map(len, value.split(b"\r\n"))) <= 78
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b" mx.example.com; dkim=pass",
+        b"mx.example.com;",
+        b" MX.Example.COM ; none",  # A06
+        b" mx.example.com",
+        b" mx.example.com 1; spf=pass",  # A08: a version
+        b" mx.example.com/1; spf=pass",
+        b" mx.example.com.; spf=pass",
+        b"\r\n\tmx.example.com\r\n\t; dkim=pass",
+        b' "mx.example.com"; dkim=pass',
+        b' "mx\\.example.com"; dkim=pass',
+        b" (a (nested) \\) comment) mx.example.com (x); dkim=pass",
+        "\u00a0mx.example.com; dkim=pass".encode(),
+        "\uff4d\uff58.example.com; dkim=pass".encode(),  # A08: the same host to IDNA
+        b" mx.example.com dkim=pass",  # no semicolon
+        b" mx . example.com; dkim=pass",
+        b" other mx.example.com; dkim=pass",
+        b" mx.example.com\0; dkim=pass",
+        b" (open comment mx.example.com; dkim=pass",
+        b' "open mx.example.com; dkim=pass',
+        b" dkim=pass header.d=example.com",  # no authserv-id
+        b"",
+        b" ",
+        b" ;dkim=pass",
+        b" (comment only)",
+    ],
+)
+def test_a06_a08_a09_forged(value: bytes) -> None:
+    assert forged(value, US)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b" mx.example.org; dkim=pass",
+        b" example.com; dkim=pass",
+        b" amx.example.com; dkim=pass",
+        b" mx.example.com.evil.org; dkim=pass",
+        b" (mx.example.com) mx.example.org; dkim=pass",
+        b" mx.example.org 1; dkim=pass header.d=mx.example.com",
+        b' mx.example.org; dkim=pass reason="mx.example.com"',
+        "mx.ex\u0430mple.com; dkim=pass".encode(),  # M11: a look-alike is another name
+        b" [192.0.2.1]; none",
+    ],
+)
+def test_a09_other_hosts_are_kept(value: bytes) -> None:
+    assert not forged(value, US)
+
+
+def test_a08_idn_forms() -> None:
+    for ours in ("mx.exämple.com".encode(), b"mx.xn--exmple-cua.com"):
+        for theirs in ("MX.EXÄMPLE.com; none".encode(), b" mx.xn--exmple-cua.com; none"):
+            assert forged(theirs, ours)
+
+
+@settings(max_examples=300, deadline=None)
+@given(HOSTILE | st.binary(max_size=100))
+def test_m9_any_value_is_judged(value: bytes) -> None:
+    forged(value, US)
+    try:
+        parse(value)
+    except AuthResSyntaxError:
+        pass
+
+
+@pytest.mark.parametrize(
+    "value", [b"(" * 500_000, b"a" * 500_000, b'"' + b"\\" * 500_000, b" " * 500_000, b"a " * 250_000]
+)
+def test_m11_linear(value: bytes) -> None:
+    started = time.process_time()
+    forged(value, US)
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b" ; dkim=pass", b" a; dkim", b" a; dkim=", b" a b c; none", b" a; (x", b" a; =x"]
+)
+def test_parse_refuses(value: bytes) -> None:
+    with pytest.raises(AuthResSyntaxError):
+        parse(value)
