@@ -5,6 +5,8 @@ import hashlib
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from phoenixdkim.dkim.canonical import Canonicalization
 from phoenixdkim.dkim.headers import HeaderField
@@ -316,6 +318,35 @@ def test_m9_m10_no_exception(message: bytes) -> None:
 def test_m9_odd_octets_are_hashed_as_they_are() -> None:
     odd = MESSAGE.replace(b"Joe.", b"\x00\x0b\xff\xc3(").replace(b"Suzie", b"\xff\x0b\x00")
     assert [v.result for v in verify(signed(odd, [RSA, ED]), ZONE)] == [Result.PASS, Result.PASS]
+
+
+def test_e01_e02_u_labels_need_an_internationalised_message() -> None:
+    key = ed_key("exämple.com".encode(), "sél".encode())
+    records = {b"xn--sl-bja._domainkey.xn--exmple-cua.com": [public_record(key.private)]}
+    assert one(signed(MESSAGE, [key]), records).reason is Reason.BAD_DOMAIN
+    international = MESSAGE.replace(b"Suzie", "Zoë".encode())
+    verdict = one(signed(international, [key]), records)
+    assert (verdict.result, verdict.domain) == (Result.PASS, "exämple.com".encode())
+
+
+_OCTETS = st.sampled_from(
+    [b"", b";", b"=", b":", b"@", b"\r\n ", b"\0", b"\xff", b" ", b"b=", b"h=", b"From", b"9" * 80]
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(at=st.integers(0, 900), cut=st.integers(0, 12), new=_OCTETS | st.binary(max_size=6))
+def test_m9_e04_any_change_gives_a_verdict(at: int, cut: int, new: bytes) -> None:
+    """Changes anywhere in two signatures: each still gets a verdict, and nothing is raised."""
+    verdicts = verify(BOTH[:at] + new + BOTH[at + cut :], ZONE)
+    assert all(isinstance(verdict.result, Result) and verdict.reason in Reason for verdict in verdicts)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=300))
+def test_m9_any_octets_are_a_message(data: bytes) -> None:
+    for message in (data, b"DKIM-Signature: " + data, BOTH.partition(b"h=")[0] + data):
+        assert not any(verdict.result is Result.PASS for verdict in verify(message, ZONE))
 
 
 def verdict(result: Result, domain: bytes = b"") -> SignatureVerdict:

@@ -241,9 +241,12 @@ def _key_fault(signature: Signature, record: KeyRecord) -> Reason | None:
 
 
 def _internationalised(fields: Sequence[HeaderField]) -> bool:
-    """Whether the header has UTF-8 anywhere (RFC 6532): then U-labels may stand in a signature."""
+    """Whether the header has UTF-8 (RFC 6532): then U-labels may stand in a signature.
+
+    Signatures don't count: one that a plain message got must not vouch for its own U-labels.
+    """
     for field in fields:
-        if not field.value.isascii():
+        if not field.value.isascii() and field.lname != _SIGNATURE:
             try:
                 field.value.decode("utf-8")
             except UnicodeDecodeError:
