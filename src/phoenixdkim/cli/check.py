@@ -9,7 +9,7 @@ import sys
 from typing import Final
 
 from phoenixdkim.cli import DEFAULT_CONFIG
-from phoenixdkim.config.build import build
+from phoenixdkim.config.build import build, faults_of_parts
 from phoenixdkim.config.effective import effective
 from phoenixdkim.config.faults import Fault, dotted
 from phoenixdkim.config.load import Loaded, read
@@ -42,16 +42,13 @@ def check(path: str) -> tuple[Loaded, tuple[Fault, ...]]:
     """All faults of a file, its keys and its exporters."""
     loaded = read(path, check_tables)
     faults = list(loaded.faults)
-    # Keys are looked at even when other parts have faults: everything is told at once.
-    config = loaded.config or _usable(path)
-    if config is not None:
-        faults += build(config, uid_is_root=os.geteuid() == 0, loaded=loaded)[2]
+    # Keys and users are looked at even when other parts have faults: everything is told at once.
+    root = os.geteuid() == 0
+    if loaded.config is not None:
+        faults += build(loaded.config, uid_is_root=root, loaded=loaded)[2]
+    else:
+        faults += faults_of_parts(loaded, uid_is_root=root)
     return loaded, tuple(sorted(dict.fromkeys(faults), key=lambda fault: fault.line))
-
-
-def _usable(path: str) -> Config | None:
-    """The configuration when only names or exporters in it are wrong, None when it fits no model."""
-    return read(path, None).config
 
 
 def run(args: argparse.Namespace) -> int:

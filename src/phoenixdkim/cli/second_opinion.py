@@ -76,6 +76,11 @@ def _verdict(message: bytes, index: int, records: _Records) -> SignatureVerdict:
             result, reason = Result.PASS, Reason.VERIFIED
         elif records.unavailable:
             result, reason = Result.TEMPERROR, Reason.DNS_UNAVAILABLE
+    except dkim.ValidationError as error:
+        if str(error).startswith("body hash mismatch"):
+            reason = Reason.BODY_HASH_MISMATCH
+        else:
+            result, reason = Result.PERMERROR, Reason.TAG_LIST_SYNTAX
     except Exception:  # noqa: BLE001 - beside its own exceptions it lets IndexError, ValueError and others out
         result, reason = Result.PERMERROR, Reason.TAG_LIST_SYNTAX
     found: dict[bytes, bytes] = getattr(judge, "signature_fields", None) or {}

@@ -9,6 +9,8 @@ import pwd
 import socket
 from collections.abc import Callable, Sequence
 
+from pydantic import ValidationError
+
 from phoenixdkim.config.faults import Fault, Severity, nearest, shown
 from phoenixdkim.config.load import Loaded
 from phoenixdkim.config.model import Config
@@ -118,6 +120,31 @@ def _users(config: Config, loaded: Loaded, faults: list[Fault]) -> set[int]:
         if path == ("process", "user"):
             owners.add(uid)
     return owners
+
+
+def faults_of_parts(loaded: Loaded, *, uid_is_root: bool) -> tuple[Fault, ...]:
+    """What ``build`` would find in the tables that are valid, when the file as a whole is not."""
+    parts: dict[str, object] = {}
+    for name in ("process", "limits", "dns", "signing", "keys", "exporters"):
+        value = loaded.tables.get(name)
+        if not isinstance(value, dict):
+            continue
+        if name == "signing":
+            value = {option: value[option] for option in ("key_permissions",) if option in value}
+        if name == "keys":
+            value = {key: table for key, table in value.items() if _fits({"keys": {key: table}})}
+        if _fits({name: value}):
+            parts[name] = value
+    found = build(Config.model_validate(parts), uid_is_root=uid_is_root, loaded=loaded, host_name=lambda: "a.b")[2]
+    return tuple(fault for fault in found if fault.is_error)
+
+
+def _fits(tables: dict[str, object]) -> bool:
+    try:
+        Config.model_validate(tables)
+    except ValidationError:
+        return False
+    return True
 
 
 def _load_keys(config: Config, loaded: Loaded, owners: frozenset[int], faults: list[Fault]) -> dict[str, SigningKey]:

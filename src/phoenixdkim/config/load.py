@@ -34,6 +34,7 @@ class Loaded:
         path: the file.
         text: its text.
         lines: lines of all its keys.
+        tables: what is in it, also when it does not fit the model.
     """
 
     config: Config | None
@@ -41,6 +42,7 @@ class Loaded:
     path: str = ""
     text: str = field(default="", repr=False)
     lines: Mapping[Path, int] = field(default_factory=dict, repr=False)
+    tables: Mapping[str, object] = field(default_factory=dict, repr=False)
 
     def fault(self, path: Path, message: str, severity: Severity = Severity.ERROR) -> Fault:
         """A fault at a place in this file."""
@@ -112,7 +114,7 @@ def read_text(text: str, path: str, check_exporters: CheckExporters | None = Non
     if any(fault.is_error for fault in faults):
         config = None
     ordered = sorted(dict.fromkeys(faults), key=lambda fault: fault.line)
-    return Loaded(config, tuple(ordered), path, text, found.lines)
+    return Loaded(config, tuple(ordered), path, text, found.lines, tables)
 
 
 def _syntax_fault(path: str, text: str, message: str) -> Fault:
