@@ -190,7 +190,8 @@ def test_m9_any_value_is_judged(value: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [b"(" * 500_000, b"a" * 500_000, b'"' + b"\\" * 500_000, b" " * 500_000, b"a " * 250_000]
+    "value",
+    [b"(" * 500_000, b"a" * 500_000, b'"' + b"\\" * 500_000, b" " * 500_000, b"a " * 250_000, "ß".encode() * 250_000],
 )
 def test_m11_linear(value: bytes) -> None:
     started = time.process_time()
@@ -204,3 +205,11 @@ def test_m11_linear(value: bytes) -> None:
 def test_parse_refuses(value: bytes) -> None:
     with pytest.raises(AuthResSyntaxError):
         parse(value)
+
+
+def test_parse_values_without_quotes_and_versions() -> None:
+    value = b' h.example 1; dkim/1=pass (ok) header.b=ab/cd+e== header.i=@x.example; spf = fail reason = "a \\"b"; none'
+    found = parse(value)
+    assert (found.authserv_id, found.version) == (b"h.example", b"1")
+    assert found.results[0].properties == ((b"header.b", b"ab/cd+e=="), (b"header.i", b"@x.example"))
+    assert (found.results[1].method, found.results[1].result, found.results[1].reason) == (b"spf", b"fail", b'a "b')

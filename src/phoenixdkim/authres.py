@@ -20,6 +20,7 @@ _PVALUE: Final = _TOKEN | frozenset(b"@")
 _WSP: Final = frozenset(b" \t\r\n")
 _MAX_PARSED: Final = 65536
 _MAX_WORDS: Final = 16
+_MAX_HOST: Final = 1024
 
 
 class AuthResSyntaxError(ValueError):
@@ -251,7 +252,8 @@ def _starts_pair(clause: list[_Token], position: int) -> bool:
 def _folded_id(name: bytes) -> bytes:
     """An authserv-id for comparison: lower-case, A-labels, no final dot."""
     name = name.strip().rstrip(b".").lower()
-    if name.isascii():
+    # IDNA work on a long name costs much, and no host has one.
+    if name.isascii() or len(name) > _MAX_HOST:
         return name
     try:
         return idna.encode(name.decode("utf-8"), uts46=True)

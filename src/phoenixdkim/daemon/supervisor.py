@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from phoenixdkim import __version__, events
+from phoenixdkim.config.build import faults_of_parts
 from phoenixdkim.config.load import Loaded, read
 from phoenixdkim.config.model import Config
 from phoenixdkim.daemon import privileges
@@ -24,6 +25,7 @@ from phoenixdkim.daemon.generation import EXIT_CONFIG, lead, open_log
 from phoenixdkim.daemon.hosts import Host, PageStore, State
 from phoenixdkim.daemon.listening import ListenError, ListeningSocket, listen
 from phoenixdkim.daemon.notify import Notifier
+from phoenixdkim.exporters.check import check_tables
 from phoenixdkim.exporters.spawn import Identity, identity
 from phoenixdkim.ledger import MAX_WORKERS, STRIPES, Batch, Ledger, read_only_descriptor
 from phoenixdkim.log import Log
@@ -98,7 +100,7 @@ class Supervisor:
         self._ledger.claim(0, os.getpid())
         loaded = read(self._path, None)
         if loaded.config is None or any(fault.is_error for fault in loaded.faults):
-            raise StartRefused(self._all_faults(loaded), EXIT_CONFIG)
+            raise StartRefused(self._all_faults(), EXIT_CONFIG)
         config = loaded.config
         self._log = open_log(config)
         self._log.on_lost = self._line_lost
@@ -116,12 +118,26 @@ class Supervisor:
         self._serve()
         return 0
 
-    def _all_faults(self, loaded: Loaded) -> list[str]:
-        """The faults of a configuration that can't be used, those of its exporters' tables among them."""
-        from phoenixdkim.exporters.check import check_tables
+    def _all_faults(self) -> list[str]:
+        """The faults of a configuration that can't be used, those of its keys and exporters among them.
 
-        again = read(self._path, check_tables)
-        return [str(fault) for fault in (again if again.faults else loaded).faults]
+        They are looked for in a process of their own: keys are not read in this one.
+        """
+        ours, theirs = pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                loaded = read(self._path, check_tables)
+                found = [*loaded.faults, *faults_of_parts(loaded, uid_is_root=os.geteuid() == 0)]
+                lines = [str(fault) for fault in sorted(set(found), key=lambda fault: (fault.line, str(fault)))]
+                theirs.send({"faults": lines})
+            finally:
+                os._exit(0)
+        theirs.close()
+        message = ours.receive() or {}
+        ours.close()
+        os.waitpid(pid, 0)
+        return list(message.get("faults", [f"{self._path}: could not be checked"]))
 
     def _start(self, loaded: Loaded, config: Config) -> None:
         generation = self._spawn_generation()
