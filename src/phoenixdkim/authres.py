@@ -180,15 +180,17 @@ def _tokens(value: bytes, stop_at: bytes = b"") -> list[_Token]:
                 position += 1
             found.append(("quoted", bytes(text)))
             position += 1
-        elif octet in b";=/":
+        elif octet == ord(";") or (octet in b"=/" and not (found and found[-1][0] == "=")):
             special = bytes((octet,))
             found.append((special.decode(), special))
             position += 1
             if special == stop_at:
                 return found
         else:
+            # A value in base64 or a path has '=' and '/' of its own.
+            ends = b'();"' if found and found[-1][0] == "=" else b'();="/'
             start = position
-            while position < size and value[position] not in _WSP and value[position] not in b'();="/':
+            while position < size and value[position] not in _WSP and value[position] not in ends:
                 position += 1
             if position == start:
                 raise AuthResSyntaxError("an octet out of place")
@@ -232,21 +234,10 @@ def _parse_clause(clause: list[_Token]) -> MethodResult:
             raise AuthResSyntaxError("a name without a value")
         value = clause[position + 1][1]
         position += 2
-        # A base64 value or a path goes on over '=' and '/' that are no words.
-        while position < len(clause) and clause[position][0] in ("/", "="):
-            value += clause[position][1]
-            position += 1
-            if position < len(clause) and clause[position][0] == "word" and not _starts_pair(clause, position):
-                value += clause[position][1]
-                position += 1
         pairs.append((name.lower(), value))
     method, result = pairs[0]
     reason = next((value for name, value in pairs[1:] if name == b"reason"), None)
     return MethodResult(method, result.lower(), reason, tuple(pair for pair in pairs[1:] if pair[0] != b"reason"))
-
-
-def _starts_pair(clause: list[_Token], position: int) -> bool:
-    return position + 1 < len(clause) and clause[position + 1][0] == "="
 
 
 def _folded_id(name: bytes) -> bytes:
