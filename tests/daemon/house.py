@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -50,6 +50,11 @@ class StatsdReceiver(threading.Thread):
                     self.counters[name] = self.counters.get(name, 0) + float(value)
                 elif kind == "ms":
                     self.timers[name] = self.timers.get(name, 0) + 1
+
+    def counters_of(self, names: Iterable[str]) -> dict[str, float]:
+        """What was counted under these names."""
+        wanted = set(names)
+        return {name: value for name, value in self.counters.items() if name in wanted}
 
     def close(self) -> None:
         """Take what is left, and end."""

@@ -1,0 +1,131 @@
+"""Plugins that raise, hang, spin, leak and crash: mail does not notice, and the log names the culprit (P1 to P6)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sysconfig
+import time
+from pathlib import Path
+
+import pytest
+
+from daemon.house import House, Load, signed
+
+KINDS = ["Raises", "Hangs", "Spins", "Leaks", "Segfaults", "Exits"]
+
+
+@pytest.fixture(scope="module")
+def installed():
+    """The plugins of hostile.py as an installed package with entry points."""
+    site = Path(sysconfig.get_path("purelib"))
+    module = site / "phoenixdkim_hostile.py"
+    metadata = site / "phoenixdkim_hostile-0.dist-info"
+    shutil.copy(Path(__file__).with_name("hostile.py"), module)
+    metadata.mkdir(exist_ok=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: phoenixdkim-hostile\nVersion: 0\n")
+    points = "".join(f"{kind.lower()} = phoenixdkim_hostile:{kind}\n" for kind in [*KINDS, "Spies"])
+    (metadata / "entry_points.txt").write_text(f"[phoenixdkim.exporters]\n{points}")
+    yield
+    module.unlink()
+    shutil.rmtree(metadata)
+
+
+TEXTFILE = '[exporters.textfile]\npath = "{metrics}/x.prom"\ninterval = 0.5\n'
+
+
+def own_series(house):
+    return dict(
+        line.rsplit(" ", 1) for line in (house.metrics / "x.prom").read_text().splitlines() if not line.startswith("#")
+    )
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("messages", [600, pytest.param(5000, marks=pytest.mark.long)])
+def test_mail_goes_on_beside_all_of_them(installed, key, messages):
+    tables = "".join(f"[exporters.{kind.lower()}]\nmemory_limit = 64\n" for kind in KINDS)
+    with House(key, exporters=TEXTFILE + tables) as house:
+        path = house.metrics / "x.prom"
+        with Load(house, 8, messages=messages) as load:
+            gaps = []
+            last = None
+            deadline = time.monotonic() + 25
+            wanted = {
+                "raises": "exporter 'raises': phoenixdkim_tick failed: RecursionError: each time",
+                "hangs": "exporter 'hangs' hangs",
+                "spins": "exporter 'spins' hangs",
+                "leaks": "exporter 'leaks': phoenixdkim_tick: out of memory at its limit of 64 MiB",
+                "segfaults": "exporter 'segfaults' ended unasked (signal SIGSEGV)",
+                "exits": "exporter 'exits' ended unasked",
+            }
+            while time.monotonic() < deadline and not all(text in house.log() for text in wanted.values()):
+                if path.exists():
+                    now = path.stat().st_mtime
+                    if last is not None and now != last:
+                        gaps.append(now - last)
+                    last = now
+                time.sleep(0.05)
+            load.join()
+        assert (load.good, load.bad) == (messages, [])
+        log = house.log()
+        assert [name for name, text in wanted.items() if text not in log] == []
+        assert len(gaps) > 5
+        assert max(gaps) < 1.5, "the textfile kept its interval of half a second"
+        time.sleep(1.2)
+        found = own_series(house)
+        assert float(found["phoenixdkim_messages_total"]) == messages
+        assert float(found['phoenixdkim_exporter_up{exporter="textfile"}']) == 1
+        assert float(found['phoenixdkim_exporter_failures_total{exporter="textfile"}']) == 0
+        for name in wanted:
+            assert float(found[f'phoenixdkim_exporter_failures_total{{exporter="{name}"}}']) > 0
+        begun = time.monotonic()
+        assert house.stop() == 0
+        assert time.monotonic() - begun < 8, "none of them keeps the daemon from ending"
+
+
+def test_a_spy_gets_nothing(installed, key):
+    with House(key, exporters='[exporters.spies]\nreport = "{metrics}/report"\n') as house:
+        pids = [house.pid, *house.descendants()]
+        text = house.text.replace("report =", f'targets = ["{house.key_file}"]\npids = {pids}\nreport =')
+        house.config.write_text(text)
+        import signal
+
+        house.signal(signal.SIGHUP)
+        house.wait_for("reloaded")
+        assert signed(house.send())
+        report = house.metrics / "report"
+        deadline = time.monotonic() + 10
+        while not report.exists() or not json.loads(report.read_text() or "{}").get("descriptors"):
+            assert time.monotonic() < deadline, house.log()
+            time.sleep(0.1)
+        time.sleep(0.5)
+        found = json.loads(report.read_text())
+        assert any("ledger" in link for link in found["descriptors"].values()), "it has looked"
+        assert (found["truncated"], found["written"]) == ([], [])
+        own = [f"/proc/{pid}/mem" for pid, line in house.descendants().items() if "exporters.process" in line]
+        assert [target for target in found["read"] if target not in own] == []
+        for link in found["descriptors"].values():
+            assert not link.startswith("socket:") or list(found["descriptors"].values()).count(link) == 1
+        sockets = [link for link in found["descriptors"].values() if link.startswith("socket:")]
+        assert len(sockets) == 1, "its control socket, and neither the milter's nor another"
+        assert not [name for name in found["environment"] if name.startswith(("NOTIFY", "LISTEN", "CREDENTIALS"))]
+        assert signed(house.send())
+
+
+def test_a_plugin_that_dies_while_it_is_checked_does_not_keep_mail_from_starting(installed, key, tmp_path):
+    site = Path(sysconfig.get_path("purelib"))
+    module = site / "phoenixdkim_dying.py"
+    metadata = site / "phoenixdkim_dying-0.dist-info"
+    module.write_text("import os\nos._exit(9)\n")
+    metadata.mkdir()
+    try:
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: phoenixdkim-dying\nVersion: 0\n")
+        (metadata / "entry_points.txt").write_text("[phoenixdkim.exporters]\ndying = phoenixdkim_dying:X\n")
+        with House(key, exporters=TEXTFILE + "[exporters.dying]\n") as house:
+            assert "exporter 'dying' ended while it was checked (exit status 9)" in house.log()
+            assert signed(house.send())
+            time.sleep(1.2)
+            assert float(own_series(house)['phoenixdkim_exporter_up{exporter="dying"}']) == 0
+    finally:
+        module.unlink()
+        shutil.rmtree(metadata)
