@@ -121,12 +121,13 @@ class Log:
                 self._fd = 2
 
     def _open_socket(self, path: str) -> None:
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._socket.setblocking(False)
-            self._socket.connect(path)
+            made.setblocking(False)
+            made.connect(path)
+            self._socket = made
         except OSError as error:
-            self._socket = None
+            made.close()
             self.destination = Destination.STDERR
             self._open_stderr()
             self.warning(f"log: {path}: {error.strerror}; writing to stderr")

@@ -31,6 +31,8 @@ _POLL: Final = 0.25
 _HANG: Final = 30.0
 _READY: Final = 30.0
 _MAX_PAUSE: Final = 10.0
+_CROWD: Final = 16
+_CROWD_SECONDS: Final = 10.0
 
 
 def worker_count(config: Config) -> int:
@@ -59,7 +61,6 @@ class _Worker:
     pid: int
     control: Pipe
     stripe: int
-    started: float
     ready: bool = False
 
 
@@ -76,7 +77,7 @@ class Leader:
     supervisor: int
     workers: dict[int, _Worker] = field(default_factory=dict)
     parked: Deadlines | None = None
-    _pause: float = 0.0
+    _deaths: list[float] = field(default_factory=list)
     _due: float = 0.0
 
     def fork_worker(self) -> None:
@@ -98,7 +99,7 @@ class Leader:
                 os._exit(EXIT_SOFTWARE)
         theirs.close()
         self.ledger.claim(stripe, pid)
-        self.workers[pid] = _Worker(pid, ours, stripe, time.monotonic())
+        self.workers[pid] = _Worker(pid, ours, stripe)
 
     def reap(self) -> None:
         """Take the stripes of workers that ended, and count those that ended unasked."""
@@ -118,9 +119,13 @@ class Leader:
             if self.parked is None:
                 self.log.error(f"worker {pid} ended unasked ({_status(status)}); replacing it")
                 self.control.send({"restarted": pid})
-                lived = time.monotonic() - worker.started
-                self._pause = 0.0 if lived > 10 else min(_MAX_PAUSE, 2 * self._pause + 0.1)
-                self._due = time.monotonic() + (self._pause if self._pause > 0.1 else 0.0)
+                self._back_off(time.monotonic())
+
+    def _back_off(self, now: float) -> None:
+        """One that dies now and then is replaced at once; a crowd of deaths is slowed down."""
+        self._deaths = [*(death for death in self._deaths if now - death < _CROWD_SECONDS), now]
+        beyond = len(self._deaths) - _CROWD
+        self._due = now + min(_MAX_PAUSE, 0.1 * 2**beyond) if beyond > 0 else 0.0
 
     def replace(self, wanted: int) -> None:
         """Fork what is missing, not faster than the back-off allows."""

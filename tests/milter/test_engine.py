@@ -1,0 +1,340 @@
+"""The engine's callbacks, driven with a context of the tests' own: fences, MTAs that offer less, put-offs."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+import milter
+from interop.peers import KeyPair
+from phoenixdkim.dkim.keys import key_answer
+from phoenixdkim.dkim.limits import Limits
+from phoenixdkim.dkim.results import Algorithm, DnssecStatus
+from phoenixdkim.dkim.sign import SigningKey
+from phoenixdkim.events import CacheResult, DnsCacheLookup
+from phoenixdkim.ledger import Ledger, families
+from phoenixdkim.metrics import Snapshot
+from phoenixdkim.milter.pymilter_engine import Engine, EngineOptions
+from phoenixdkim.policy import Disposition, Policy, SigningTable, parse_pattern
+
+OFFERED = [0x1FF, 0x1FFFFF, 0, 0]
+FIELDS = [("From", b" a@example.com"), ("To", b" b@example.net"), ("Subject", b" hi\n\tthere")]
+
+
+class FakeContext:
+    """libmilter's context, as far as the engine uses it."""
+
+    def __init__(self, macros=None):
+        self.private = None
+        self.macros = {"i": "QID1", **(macros or {})}
+        self.edits = []
+        self.reply = None
+        self.quarantined = None
+        self.refuse = False
+
+    def setpriv(self, value):
+        self.private = value
+
+    def getpriv(self):
+        return self.private
+
+    def getsymval(self, name):
+        found = self.macros.get(name)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def addheader(self, name, value, index):
+        if self.refuse:
+            raise milter.error("cannot add header")
+        self.edits.append((name, value, index))
+
+    def chgheader(self, name, index, value):
+        self.edits.append((name, index, value))
+
+    def quarantine(self, reason):
+        self.quarantined = reason
+
+    def setreply(self, *parts):
+        self.reply = parts
+
+
+class FakeLog:
+    def __init__(self):
+        self.lines = []
+        self.on_lost = None
+
+    def info(self, text):
+        self.lines.append(text)
+
+    error = info
+
+
+class FakeResolver:
+    def __init__(self, answers=None):
+        self.answers = answers or {}
+        self.asked = []
+
+    def cached(self, name):
+        return self.answers.get(name)
+
+    def look_up(self, names, record, deadline=None):
+        self.asked.append(tuple(names))
+        for _ in names:
+            record(DnsCacheLookup(CacheResult.MISS), None)
+        return {}
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return KeyPair.rsa("example.com", "main")
+
+
+@pytest.fixture
+def policy(pair):
+    key = SigningKey("main", b"example.com", b"main", Algorithm.RSA_SHA256, pair.private)
+    import ipaddress
+
+    return Policy(
+        b"mx.example",
+        signing=True,
+        table=SigningTable.of({parse_pattern("*@example.com"): (key,)}),
+        networks=(ipaddress.ip_network("127.0.0.0/8"),),
+    )
+
+
+class Bench:
+    def __init__(self, policy, resolver=None, **options):
+        self.ledger = Ledger()
+        self.log = FakeLog()
+        self.engine = Engine(
+            policy, resolver or FakeResolver(), self.ledger.writer(1), self.log, EngineOptions(**options), lambda: 1.8e9
+        )
+
+    def counted(self, name, **labels):
+        return Snapshot(tuple(families(self.ledger, self.ledger.totals(), "v"))).value(name, **labels)
+
+    def open(self, offered=OFFERED, address=("127.0.0.1", 4711), macros=None):
+        context = FakeContext(macros)
+        options = list(offered)
+        assert self.engine.negotiate(context, options) == milter.CONTINUE
+        self.granted = options
+        self.connected = self.engine.connect(context, "localhost", 2, address)
+        return context
+
+    def message(self, context, fields=FIELDS, body=b"Hello\r\n"):
+        answers = [self.engine.envfrom(context, b"<a@example.com>")]
+        answers += [self.engine.header(context, name, value) for name, value in fields]
+        if body is not None:
+            answers.append(self.engine.body(context, body))
+        self.replies = answers
+        return self.engine.eom(context)
+
+
+@pytest.fixture
+def bench(policy):
+    made = Bench(policy)
+    yield made
+    os.close(made.ledger.fd)
+
+
+def test_everything_that_can_be_left_out_is_negotiated_away(bench):
+    context = bench.open()
+    wanted = milter.P_NOHELO | milter.P_NORCPT | milter.P_NODATA | milter.P_NOUNKNOWN | milter.P_NOEOH
+    wanted |= milter.P_NR_CONN | milter.P_NR_MAIL | milter.P_NR_HDR | milter.P_NR_BODY | milter.P_HDR_LEADSPC
+    assert bench.granted == [milter.ADDHDRS | milter.CHGHDRS | milter.QUARANTINE, wanted, 0, 0]
+    assert bench.message(context) == milter.CONTINUE
+    assert {bench.connected, *bench.replies} == {milter.NOREPLY}
+    assert context.edits[0][0] == "DKIM-Signature"
+    assert context.edits[0][1].startswith(" v=1; ")
+    assert "\r" not in context.edits[0][1]
+    assert bench.log.lines == ["QID1: summary action=sign d=example.com a=rsa-sha256 sigs=1"]
+
+
+def test_an_mta_that_offers_nothing_gets_an_answer_to_each_step(bench):
+    context = bench.open([0x1FF, 0, 0, 0])
+    # Without leading space: values come without it and go without it.
+    fields = [(name, value.lstrip()) for name, value in FIELDS]
+    assert bench.message(context, fields) == milter.CONTINUE
+    assert {bench.connected, *bench.replies} == {milter.CONTINUE}
+    assert context.edits[0][1].startswith("v=1; ")
+
+
+def test_an_mta_that_does_not_negotiate_at_all(bench):
+    context = FakeContext()
+    bench.engine.connect(context, "localhost", 2, ("127.0.0.1", 1))
+    assert bench.message(context, [(name, value.lstrip()) for name, value in FIELDS]) == milter.CONTINUE
+    assert context.edits[0][0] == "DKIM-Signature"
+
+
+def test_a_client_whose_connect_was_never_seen_is_not_trusted(bench):
+    for address in (None, "/unix/path", ()):
+        context = bench.open(address=address)
+        bench.message(context)
+        assert context.edits[0][0] == "Authentication-Results"
+    assert bench.counted("phoenixdkim_unsigned_messages_total", reason="not_trusted") == 3
+
+
+def test_an_authenticated_client_is_trusted_wherever_it_is(bench):
+    context = bench.open(address=("192.0.2.1", 1), macros={"{auth_authen}": "alice"})
+    bench.message(context)
+    assert context.edits[0][0] == "DKIM-Signature"
+    context.macros.pop("{auth_authen}")
+    context.edits.clear()
+    bench.message(context)
+    assert context.edits[0][0] == "Authentication-Results", "it is asked anew for each message"
+
+
+def test_macros_that_are_no_text_are_missing(bench):
+    context = bench.open(macros={"i": UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), "{auth_authen}": None})
+    bench.message(context)
+    assert bench.log.lines[0].startswith("-: summary")
+
+
+@pytest.mark.parametrize("stage", ["header", "body", "end_of_message"])
+def test_what_goes_wrong_in_one_message_is_fenced(bench, monkeypatch, stage):
+    from phoenixdkim.milter import pymilter_engine as module
+
+    class Broken(module.MessageSession):
+        def header(self, name, value):
+            if stage == "header":
+                raise ValueError("broken")
+            super().header(name, value)
+
+        def body(self, chunk):
+            if stage == "body":
+                raise MemoryError("broken")
+            super().body(chunk)
+
+        def end_of_message(self, answers):
+            raise RuntimeError("broken")
+
+    context = bench.open()
+    monkeypatch.setattr(module, "MessageSession", Broken)
+    assert bench.message(context) == milter.TEMPFAIL
+    assert context.reply == ("451", "4.3.0", "internal DKIM error, try again later")
+    assert context.edits == []
+    assert any("internal error at " + stage in line and "broken" in line for line in bench.log.lines)
+    assert bench.counted("phoenixdkim_errors_total", stage=stage) == 1
+    assert bench.counted("phoenixdkim_messages_total") == 1
+    assert bench.counted("phoenixdkim_message_duration_seconds", action="error") == 1
+    monkeypatch.undo()
+    assert bench.message(context) == milter.CONTINUE, "the next message is not touched"
+    assert context.edits[0][0] == "DKIM-Signature"
+
+
+def test_the_answer_to_an_internal_error_is_configurable(policy, monkeypatch):
+    import dataclasses
+
+    for disposition, answer in ((Disposition.ACCEPT, milter.CONTINUE), (Disposition.REJECT, milter.REJECT)):
+        bench = Bench(dataclasses.replace(policy, on_internal_error=disposition))
+        context = bench.open()
+        bench.engine.envfrom(context, b"<>")
+        bench.engine.header(context, "From", "not bytes")
+        assert bench.engine.eom(context) == answer
+
+
+def test_an_mta_that_refuses_the_edit(bench):
+    context = bench.open()
+    context.refuse = True
+    assert bench.message(context) == milter.TEMPFAIL
+    assert bench.counted("phoenixdkim_errors_total", stage="reply") == 1
+
+
+def test_negotiation_that_fails_leaves_everything_on(bench):
+    assert bench.engine.negotiate(FakeContext(), ["x", "y"]) == milter.ALL_OPTS
+
+
+def test_sessions_are_counted_and_bounded(policy):
+    bench = Bench(policy, max_sessions=2)
+    contexts = [bench.open() for _ in range(3)]
+    assert bench.counted("phoenixdkim_sessions") == 3
+    assert bench.message(contexts[2]) == milter.TEMPFAIL
+    assert contexts[2].reply == ("421", "4.3.2", "too many sessions, try again later")
+    assert bench.message(contexts[0]) == milter.CONTINUE
+    for context in contexts:
+        bench.engine.close(context)
+        bench.engine.close(context)
+    assert bench.counted("phoenixdkim_sessions") == 0
+    assert bench.counted("phoenixdkim_unsigned_messages_total", reason="overloaded") == 1
+
+
+def test_closing_puts_off_what_begins_and_finishes_what_has_begun(bench):
+    begun, later = bench.open(), bench.open()
+    bench.engine.envfrom(begun, b"<a@example.com>")
+    assert bench.engine.messages == 1
+    bench.engine.closing = True
+    for name, value in FIELDS:
+        bench.engine.header(begun, name, value)
+    assert bench.engine.eom(begun) == milter.CONTINUE
+    assert bench.message(later) == milter.TEMPFAIL
+    assert later.reply[0] == "421"
+    assert bench.engine.messages == 0
+
+
+def test_abort_and_close_forget_the_message(bench):
+    context = bench.open()
+    bench.engine.envfrom(context, b"<a@example.com>")
+    bench.engine.header(context, "From", b" somebody@else.example")
+    bench.engine.abort(context)
+    assert bench.engine.messages == 0
+    bench.message(context)
+    assert context.edits[0][0] == "DKIM-Signature", "one From, not two"
+    bench.engine.envfrom(context, b"<a@example.com>")
+    bench.engine.close(context)
+    assert bench.engine.messages == 0
+    assert bench.engine.abort(FakeContext()) == milter.CONTINUE
+
+
+def test_a_message_without_header_and_body_gets_a_result(bench):
+    context = bench.open(address=("192.0.2.1", 1))
+    assert bench.engine.eom(context) == milter.CONTINUE
+    assert context.edits == [("Authentication-Results", " mx.example;\n\tdkim=none", 0)]
+
+
+def test_keys_from_the_cache_and_from_the_network(policy, pair, bench):
+    signing = bench.open()
+    bench.message(signing)
+    signature = signing.edits[0][1].encode()
+    fields = [("DKIM-Signature", signature), *FIELDS]
+    answer = key_answer([pair.record.encode()], DnssecStatus.SECURE, Limits())
+    name = b"main._domainkey.example.com"
+    known = Bench(policy, FakeResolver({name: answer}))
+    context = known.open(address=("192.0.2.1", 1))
+    known.message(context, fields)
+    assert "dkim=pass" in context.edits[0][1]
+    assert known.counted("phoenixdkim_dns_cache_total", result="hit") == 1
+    assert known.counted("phoenixdkim_dnssec_keys_total", status="secure") == 1
+    resolver = FakeResolver()
+    unknown = Bench(policy, resolver)
+    context = unknown.open(address=("192.0.2.1", 1))
+    unknown.message(context, fields)
+    assert resolver.asked == [(name,)]
+    assert "dkim=temperror" in context.edits[0][1]
+    assert unknown.counted("phoenixdkim_dns_cache_total", result="miss") == 1
+
+
+def test_forged_results_are_removed_from_the_last_to_the_first(bench):
+    context = bench.open(address=("192.0.2.1", 1))
+    forged = [("Authentication-Results", b" mx.example; dkim=pass")] * 2
+    other = ("AUTHENTICATION-results", b" other.example; dkim=pass")
+    bench.message(context, [forged[0], other, forged[1], *FIELDS])
+    assert context.edits[:2] == [("Authentication-Results", 3, None), ("Authentication-Results", 1, None)]
+    assert context.edits[2][0] == "Authentication-Results"
+
+
+def test_quarantine(policy, pair):
+    import dataclasses
+
+    from phoenixdkim.dkim.results import Result
+
+    bench = Bench(dataclasses.replace(policy, on_result={Result.NONE: Disposition.QUARANTINE}))
+    context = bench.open(address=("192.0.2.1", 1))
+    assert bench.message(context) == milter.CONTINUE
+    assert context.quarantined == "DKIM none: no-signature"
+
+
+def test_a_lost_log_line_is_counted(bench):
+    bench.log.on_lost()
+    assert bench.counted("phoenixdkim_log_lines_lost_total") == 1
