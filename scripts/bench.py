@@ -252,7 +252,7 @@ def batch_seconds() -> float:
 OURS = """\
 [milter]
 socket = "unix:{base}/ours.sock"
-workers = 2
+workers = {workers}
 [process]
 user = "daemon"
 [log]
@@ -299,6 +299,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one short round, to see that it works")
     parser.add_argument("--runs", type=int, default=5, help="rounds (default: %(default)s)")
     parser.add_argument("--messages", type=int, default=4000, help="messages a round (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=0, help="our workers; 0: two a core (default)")
     parser.add_argument("--json", metavar="FILE", help="write all figures to FILE")
     options = parser.parse_args()
     runs, messages = (1, 800) if options.quick else (options.runs, options.messages)
@@ -319,7 +320,9 @@ def main() -> int:
     name = "bench._domainkey.example.com"
     (base / "zone").write_text(f'{name} TXT "{record[:200]}" "{record[200:]}"\n')
     (base / "test-keys").write_text(f"{name} {record}\n")
-    (base / "ours.toml").write_text(OURS.format(base=base, port=port, statsd=statsd.getsockname()[1]))
+    (base / "ours.toml").write_text(
+        OURS.format(base=base, workers=options.workers, port=port, statsd=statsd.getsockname()[1])
+    )
     for mode in "sv":
         (base / f"opendkim-{mode}.conf").write_text(THEIRS.format(base=base, mode=mode))
     fields = fields_of(25)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
+import milter
 import pytest
 
-import milter
 from interop.peers import KeyPair
 from phoenixdkim.dkim.keys import key_answer
 from phoenixdkim.dkim.limits import Limits

@@ -177,7 +177,7 @@ class Milter(Table):
     socket_group: str = ""
     """Group of a unix socket, for example the MTA's; empty: the group that the daemon runs with."""
     workers: int = Field(default=0, ge=0, le=256)
-    """Worker processes; 0 for one a core."""
+    """Worker processes; 0 for two a core."""
     max_sessions: int = Field(default=1000, ge=1, le=100_000)
     """Sessions of one worker beyond which messages are put off with a temporary failure."""
     on_internal_error: Literal["tempfail", "accept", "reject"] = "tempfail"

@@ -41,6 +41,9 @@ _UNWANTED: Final = milter.P_NOHELO | milter.P_NORCPT | milter.P_NODATA | milter.
 _NO_REPLIES: Final = milter.P_NR_CONN | milter.P_NR_MAIL | milter.P_NR_HDR | milter.P_NR_BODY
 _WANTED: Final = _UNWANTED | _NO_REPLIES | milter.P_HDR_LEADSPC
 
+_FIELDS_PUT_ASIDE: Final = 256
+"""Fields that are put aside before the session, which has limits, is given them."""
+
 _ANSWERS: Final = {
     Disposition.ACCEPT: milter.CONTINUE,
     Disposition.QUARANTINE: milter.CONTINUE,
@@ -61,6 +64,7 @@ class _Connection:
         "late",
         "leading_space",
         "overloaded",
+        "raw",
         "replies",
         "session",
         "started_ns",
@@ -71,6 +75,7 @@ class _Connection:
         self.address: str | None = None
         self.authenticated = False
         self.session: MessageSession | None = None
+        self.raw: list[tuple[str, bytes]] = []
         self.under_way = False
         self.in_message = False
         self.late = False
@@ -87,6 +92,7 @@ class _Connection:
 
     def forget_message(self) -> None:
         self.session = None
+        self.raw = []
         self.under_way = False
         self.broken = None
         self.started_ns = 0
@@ -232,7 +238,8 @@ class Engine:
     def _begin(self, connection: _Connection) -> MessageSession:
         if not connection.in_message:
             self._start(connection)
-        connection.started_ns = time.monotonic_ns()
+        if not connection.started_ns:
+            connection.started_ns = time.monotonic_ns()
         connection.session = session = MessageSession(
             self._policy,
             Client(connection.address, connection.authenticated),
@@ -241,23 +248,45 @@ class Engine:
         return session
 
     def header(self, context: Any, name: str, text: bytes) -> int:
-        """Take one header field."""
+        """Take one header field.
+
+        It is only put aside: libmilter's threads queue for the interpreter at each field, so the less is done here
+        the less they wait for each other.
+        """
         connection = self._connection(context)
         try:
-            if connection.broken is None and not connection.overloaded:
-                session = connection.session or self._begin(connection)
-                if b"\n" in text:
-                    text = text.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-                # Without the MTA's own leading space the usual single one is the best guess.
-                session.header(name.encode(), text if connection.leading_space else b" " + text)
+            raw = connection.raw
+            raw.append((name, text))
+            if not connection.started_ns:
+                connection.started_ns = time.monotonic_ns()
+            if len(raw) >= _FIELDS_PUT_ASIDE:
+                self._take_fields(connection)
         except Exception:  # noqa: BLE001 - the fence
             self._fence(connection, Stage.HEADER)
         return connection.replies[Stage.HEADER]
+
+    def _take_fields(self, connection: _Connection) -> None:
+        """Hand the fields put aside to the session."""
+        raw, connection.raw = connection.raw, []
+        if connection.broken is not None or connection.overloaded or not raw:
+            return
+        try:
+            session = connection.session or self._begin(connection)
+            leading_space = connection.leading_space
+            for name, text in raw:
+                if b"\n" in text:
+                    text = text.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+                # Without the MTA's own leading space the usual single one is the best guess.
+                session.header(name.encode(), text if leading_space else b" " + text)
+        except Exception:  # noqa: BLE001 - the fence
+            self._fence(connection, Stage.HEADER)
 
     def body(self, context: Any, chunk: bytes) -> int:
         """Take a piece of the body."""
         connection = self._connection(context)
         try:
+            if connection.raw:
+                self._take_fields(connection)
             if connection.broken is None and not connection.overloaded:
                 session = connection.session or self._begin(connection)
                 if not connection.under_way:
@@ -273,6 +302,8 @@ class Engine:
         connection = self._connection(context)
         if not connection.started_ns:
             connection.started_ns = time.monotonic_ns()
+        if connection.raw:
+            self._take_fields(connection)
         batch = Batch()
         try:
             outcome = self._outcome(connection, batch)
