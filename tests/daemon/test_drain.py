@@ -195,24 +195,20 @@ def test_socket_mode_and_group(key):
 
 
 def test_an_inherited_socket(key):
-    """As systemd passes it: descriptor 3, LISTEN_FDS and LISTEN_PID."""
+    """From systemd's own tool, which listens, and starts the daemon when the first client comes."""
     house = House(key, socket_line="systemd")
     path = house.base / "activated.sock"
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(path))
-        listening.listen(64)
-        program = Path(sys.executable).with_name("phoenixdkim")
-        shell = (
-            f'exec 3<&{listening.fileno()}; export LISTEN_FDS=1 LISTEN_PID=$$; exec "{program}" run -c "{house.config}"'
-        )
-        with house.log_file.open("ab") as log:
-            house.process = subprocess.Popen(
-                ["bash", "-c", shell], stderr=log, pass_fds=[listening.fileno()], start_new_session=True
-            )
+    program = Path(sys.executable).with_name("phoenixdkim")
+    command = ["systemd-socket-activate", "-l", path, program, "run", "-c", house.config]
+    with house.log_file.open("ab") as log:
+        house.process = subprocess.Popen(command, stderr=log, start_new_session=True)
     try:
-        house.wait_for("serving on")
+        deadline = time.monotonic() + 10
+        while not path.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
         with MilterClient(f"unix:{path}") as client:
-            assert signed(client.send_message(FIELDS, BODY))
+            assert signed(client.send_message(FIELDS, BODY)), "the connection that started it waits and is served"
         house.signal(signal.SIGHUP)
         house.wait_for("reloaded")
         with MilterClient(f"unix:{path}") as client:
