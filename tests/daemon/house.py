@@ -72,6 +72,7 @@ class House:
         exporters: TOML tables; ``{base}`` stands for its directory, ``{metrics}`` for one exporters can write to.
         extra: more TOML.
         workers: number of workers.
+        dns: lines of the ``[dns]`` table; default a zone file with the key.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class House:
         extra: str = "",
         workers: int = 2,
         worker_user: str = "daemon",
+        dns: str = 'zone = "{base}/zone"',
     ) -> None:
         self.base = Path(tempfile.mkdtemp(prefix="pdkim-house-"))
         self.base.chmod(0o755)
@@ -114,7 +116,7 @@ file = "{self.key_file}"
 [verifying]
 authserv_id = "mx.example"
 [dns]
-zone = "{self.base}/zone"
+{dns.format(base=self.base)}
 {extra.format(base=self.base, metrics=self.metrics)}
 {exporters.format(base=self.base, metrics=self.metrics)}
 """
