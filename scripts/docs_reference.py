@@ -1,0 +1,117 @@
+"""Pages of metrics, of results and reasons, and of hooks and events."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from docs_markdown import cell, page, table
+
+from phoenixdkim import events, hookspecs, metrics
+from phoenixdkim.cli.metrics import label_values, samples
+from phoenixdkim.dkim.results import REASONS, UNSIGNED_REASONS, Result
+from phoenixdkim.policy import Disposition
+
+DISPOSITIONS = {
+    Disposition.ACCEPT: "it goes on its way",
+    Disposition.TEMPFAIL: "the client is told to come again (4xx)",
+    Disposition.REJECT: "the client is told that it is refused (5xx)",
+    Disposition.DISCARD: "it is dropped, and the client believes it delivered",
+    Disposition.QUARANTINE: "the MTA holds it for somebody to look at",
+}
+
+
+def metrics_page() -> str:
+    """The page of metrics."""
+    series = sum(spec.series() for spec in metrics.CATALOGUE)
+    lines = sum(samples(spec) for spec in metrics.CATALOGUE)
+    parts = [
+        f"{len(metrics.CATALOGUE)} metrics with {series} series, which are {lines} samples in a Prometheus exposition."
+        " Every label has a fixed set of values, and all series are there from the start, at zero. Labels `version`"
+        " and `exporter` are fixed for the life of the process.",
+    ]
+    for spec in metrics.CATALOGUE:
+        rows = [
+            ("kind", str(spec.kind)),
+            *(
+                (f"label `{name}`", "fixed for the life of the process" if values is None else ", ".join(values))
+                for name, values in label_values(spec).items()
+            ),
+            *([("buckets", " ".join(f"{bound:g}" for bound in spec.buckets) + " +Inf")] if spec.buckets else []),
+            ("dotted name", f"`{spec.dotted}`" if spec.dotted else "none, not sent to StatsD"),
+            ("series", str(spec.series())),
+            *([("event", f"`{spec.event.__name__}`")] if spec.event else []),
+        ]
+        parts.append(f"## `{spec.name}`\n\n{spec.help}\n\n{spec.detail}\n\n{table(('', ''), rows)}")
+    return page("Metrics", *parts)
+
+
+def reasons() -> str:
+    """The page of reasons."""
+    verdicts = [
+        (f"`{reason}`", str(entry.result), cell(entry.text), cell(entry.source)) for reason, entry in REASONS.items()
+    ]
+    unsigned = [(f"`{reason}`", cell(text)) for reason, text in UNSIGNED_REASONS.items()]
+    results = [(f"`{result}`", str(sum(entry.result is result for entry in REASONS.values()))) for result in Result]
+    return page(
+        "Results and reasons",
+        "Each signature's verdict has a reason. It stands in the summary line (`reason=`), its words in"
+        " Authentication-Results. Each message that was not signed has one too (`unsigned=`, and the label of"
+        " `phoenixdkim_unsigned_messages_total`).",
+        "## Results\n\n" + table(("result", "reasons"), results),
+        "## Reasons of verdicts\n\n" + table(("reason", "result", "words", "source"), verdicts),
+        "## Reasons for not signing\n\n" + table(("reason", "meaning"), unsigned),
+        "## What is done with a message\n\n"
+        + "Set by `verifying.on_fail` and its like, and by `milter.on_internal_error`.\n\n"
+        + table(
+            ("disposition", "meaning"),
+            [(f"`{disposition}`", DISPOSITIONS[disposition]) for disposition in Disposition],
+        ),
+    )
+
+
+def hooks() -> str:
+    """The page of hooks, for authors of exporters."""
+    parts = [
+        f"An exporter is a class named by an entry point of group `{hookspecs.ENTRY_POINT_GROUP}`. It has"
+        f" `api_version = {hookspecs.API_VERSION}` and marks its hooks with `hookimpl` of `phoenixdkim.hookspecs`.",
+        "## Hooks",
+    ]
+    for name, hook in hook_functions():
+        parts.append(f"### `{name}`\n\n```python\n{_signature(name, hook)}\n```\n\n{inspect.getdoc(hook)}")
+    parts.append("## Context")
+    for name, member in vars(hookspecs.Context).items():
+        function = member.fget if isinstance(member, property) else member
+        if not name.startswith("_") and callable(function):
+            code = name if isinstance(member, property) else _signature(name, function)
+            parts.append(f"### `{name}`\n\n```python\n{code}\n```\n\n{inspect.getdoc(function)}")
+    parts.append("## Events")
+    for event in event_classes():
+        labels = [
+            (f"`{name}`", ", ".join(str(member.value) for member in kind)) for name, kind in event.label_enums().items()
+        ]
+        measure = f"Has a measure: {event.measure.name}, in seconds.\n\n" if event.measure else ""
+        text = f"### `{event.__name__}`\n\n{inspect.getdoc(event)}\n\n{measure}"
+        parts.append(text + (table(("label", "values"), labels) if labels else ""))
+    return page("Hooks and events", *parts)
+
+
+def hook_functions() -> list[tuple[str, Any]]:
+    """All hooks, in order of their specification."""
+    return [(name, hook) for name, hook in vars(hookspecs.HookSpecs).items() if name.startswith("phoenixdkim_")]
+
+
+def event_classes() -> list[type[events.Event]]:
+    """All events, in order of definition."""
+    found = [kind for kind in vars(events).values() if inspect.isclass(kind) and issubclass(kind, events.Event)]
+    return [kind for kind in found if kind is not events.Event]
+
+
+def _signature(name: str, function: Any) -> str:
+    found = inspect.signature(function)
+    kept = [parameter for parameter in found.parameters.values() if parameter.name != "self"]
+    arguments = ", ".join(
+        f"{entry.name}: {entry.annotation}" + ("" if entry.default is entry.empty else f" = {entry.default!r}")
+        for entry in kept
+    )
+    return f"{name}({arguments}) -> {found.return_annotation}"
