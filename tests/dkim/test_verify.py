@@ -218,7 +218,7 @@ def test_v19_forged_signature_over_a_tail_fails() -> None:
     [
         (BOTH.replace(b"\r\nTo:", b"\r\nFrom: Eve <eve@example.org>\r\nTo:"), Reason.MULTIPLE_FROM),  # K4
         (BOTH.replace(b"\r\nFrom: Joe", b"\r\nX-From: Joe"), Reason.NO_FROM),
-        (b"X: y\r\n" * 1000 + BOTH, Reason.HEADER_TOO_LARGE),  # M6
+        (b"X: y\r\n" * 1000 + BOTH, Reason.TOO_MANY_HEADER_FIELDS),  # M6
         (b"X: " + b"y" * 262144 + b"\r\n" + BOTH, Reason.HEADER_TOO_LARGE),
     ],
 )

@@ -137,7 +137,8 @@ def test_d05_d18_failures_are_unavailable_within_the_deadline(server, make, beha
     started = time.monotonic()
     answer, events = one(make(server.address))
     assert time.monotonic() - started < 1.3
-    assert (answer.outcome, answer.reason) == (KeyOutcome.UNAVAILABLE, Reason.DNS_UNAVAILABLE)
+    reason = Reason.DNS_TIMEOUT if result is DnsResult.TIMEOUT else Reason.DNS_UNAVAILABLE
+    assert (answer.outcome, answer.reason) == (KeyOutcome.UNAVAILABLE, reason)
     assert answer.dnssec is DnssecStatus.UNAVAILABLE
     assert events.counts == {DnsCacheLookup(CacheResult.MISS): 1, DnsQuery(): 1, DnsResponse(result): 1}
 
@@ -209,7 +210,7 @@ def test_d18_deadline_of_the_message_holds_for_twenty_slow_names(server, make):
     answers = resolver.look_up(names, events)
     assert time.monotonic() - started < 0.8
     assert {answer.outcome for answer in answers.values()} == {KeyOutcome.UNAVAILABLE}
-    assert {answer.reason for answer in answers.values()} == {Reason.DNS_UNAVAILABLE, Reason.LOOKUP_LIMIT}
+    assert {answer.reason for answer in answers.values()} == {Reason.DNS_TIMEOUT, Reason.LOOKUP_LIMIT}
     assert events.questions == events.counts[DnsResponse(DnsResult.TIMEOUT)] <= 4
     assert len(server.questions()) == events.questions
 
@@ -381,3 +382,15 @@ def _timed(resolver: Resolver) -> float:
     for _ in range(2000):
         resolver.cached(NAME)
     return (time.perf_counter() - started) / 2000
+
+
+@pytest.mark.parametrize("records, most, found", [(9, 4096, False), (9, 16384, True), (30, 16384, False)])
+def test_m3_an_answer_beyond_the_limit_is_not_read(server, make, records, most, found):
+    """K11, M3: its length is known before it is read, over TCP; nothing of it is parsed."""
+    server.set(TEXT, Behaviour(records=tuple(txt(b"n=%03d" % n + b"x" * 900) for n in range(records))))
+    answer, events = one(make(server.address, max_answer_octets=most))
+    if found:
+        assert (answer.outcome, answer.keys) == (KeyOutcome.FOUND, (Reason.MULTIPLE_KEY_RECORDS,))
+    else:
+        assert (answer.outcome, answer.reason) == (KeyOutcome.UNAVAILABLE, Reason.DNS_ANSWER_TOO_LARGE)
+        assert events.counts[DnsResponse(DnsResult.ERROR)] == 1

@@ -313,6 +313,8 @@ class LimitsTable(Table):
     """Tags of a signature or key record."""
     max_signed_fields: int = Field(default=_LIMITS.max_signed_fields, ge=16, le=10_000)
     """Names in the h= tag."""
+    max_key_records: int = Field(default=_LIMITS.max_key_records, ge=1, le=100)
+    """TXT records at the name of one key."""
     max_key_record_octets: int = Field(default=_LIMITS.max_key_record_octets, ge=512, le=65_536)
     """Octets of a key record."""
     min_rsa_bits: int = Field(default=_LIMITS.min_rsa_bits, ge=512, le=4096)
@@ -340,6 +342,8 @@ class Dns(Table):
     """Seconds for one attempt at one server."""
     message_timeout: float = Field(default=_DNS.message_timeout, ge=0.1, le=300)
     """Seconds for all keys of a message."""
+    max_answer_octets: int = Field(default=_DNS.max_answer_octets, ge=1232, le=65_535)
+    """Octets of one answer of a name server."""
     max_concurrent: int = Field(default=_DNS.max_concurrent, ge=1, le=10_000)
     """Questions of one worker on the network at one time."""
     cache_size: int = Field(default=_DNS.cache_size, ge=0, le=1_000_000)

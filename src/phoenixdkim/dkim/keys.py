@@ -17,9 +17,6 @@ from phoenixdkim.dkim.limits import Limits
 from phoenixdkim.dkim.results import DnssecStatus, Reason
 from phoenixdkim.dkim.tags import TagListError, parse_tag_list, without_white_space
 
-MAX_RECORDS: Final = 8
-"""TXT records of one name that are looked at."""
-
 
 class KeyType(Enum):
     """k= (RFC 6376 section 3.6.1, RFC 8463 section 4.2)."""
@@ -87,11 +84,11 @@ def key_answer(records: Sequence[bytes], dnssec: DnssecStatus, limits: Limits) -
 
     With several records RFC 6376 section 3.6.2.2 leaves the result undefined. Here each is read, in sorted order so
     that the answer's order does not matter, and a signature passes if one of the usable keys verifies it; records
-    that are none of ours, such as a stray SPF record, then do no harm. Over ``MAX_RECORDS`` records none is used.
+    that are none of ours, such as a stray SPF record, then do no harm. Over ``limits.max_key_records`` none is used.
     """
     if not records:
         return KeyAnswer(KeyOutcome.ABSENT, dnssec=dnssec)
-    if len(records) > MAX_RECORDS:
+    if len(records) > limits.max_key_records:
         return KeyAnswer(KeyOutcome.FOUND, (Reason.MULTIPLE_KEY_RECORDS,), dnssec)
     usable: list[KeyRecord] = []
     reasons: list[Reason] = []
@@ -114,7 +111,8 @@ def parse_key_record(record: bytes, limits: Limits) -> KeyRecord:
     try:
         tags = parse_tag_list(record, limits.max_tags)
     except TagListError as error:
-        raise KeyRecordError(Reason.KEY_RECORD_SYNTAX, str(error)) from error
+        reason = Reason.TOO_MANY_TAGS if error.reason is Reason.TOO_MANY_TAGS else Reason.KEY_RECORD_SYNTAX
+        raise KeyRecordError(reason, str(error)) from error
     if b"v" in tags and (next(iter(tags)) != b"v" or tags[b"v"] != b"DKIM1"):
         raise KeyRecordError(Reason.KEY_VERSION)
     if b"p" not in tags:

@@ -17,6 +17,7 @@ class Limits:
         max_signature_octets: octets of one DKIM-Signature value; a 4,096-bit signature with a long h= has 2,000.
         max_tags: tags of a tag list; fifteen are defined.
         max_signed_fields: names in h=; each is looked up in the header.
+        max_key_records: TXT records at the name of one key; each is read, and each key of the right type tried.
         max_key_record_octets: octets of a key record; a 8,192-bit RSA key has 1,400 in base64.
         min_rsa_bits: least modulus that verifies (RFC 8301 section 3.2); 2,048 is advised.
         max_rsa_bits: largest modulus that is computed with; the cost grows with its third power.
@@ -30,6 +31,7 @@ class Limits:
     max_signature_octets: int = 16384
     max_tags: int = 64
     max_signed_fields: int = 256
+    max_key_records: int = 8
     max_key_record_octets: int = 4096
     min_rsa_bits: int = 1024
     max_rsa_bits: int = 8192

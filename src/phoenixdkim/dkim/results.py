@@ -62,6 +62,7 @@ class Reason(StrEnum):
     SIGNATURE_MISMATCH = "signature-mismatch"
     TAG_LIST_SYNTAX = "tag-list-syntax"
     DUPLICATE_TAG = "duplicate-tag"
+    TOO_MANY_TAGS = "too-many-tags"
     MISSING_TAG = "missing-tag"
     BAD_VERSION = "bad-version"
     BAD_BASE64 = "bad-base64"
@@ -71,6 +72,7 @@ class Reason(StrEnum):
     BAD_DOMAIN = "bad-domain"
     BAD_SELECTOR = "bad-selector"
     BAD_HEADER_LIST = "bad-header-list"
+    TOO_MANY_SIGNED_FIELDS = "too-many-signed-fields"
     FROM_NOT_SIGNED = "from-not-signed"
     BAD_IDENTITY = "bad-identity"
     IDENTITY_MISMATCH = "identity-mismatch"
@@ -84,6 +86,8 @@ class Reason(StrEnum):
     EXPIRED = "expired"
     NO_KEY = "no-key"
     DNS_UNAVAILABLE = "dns-unavailable"
+    DNS_TIMEOUT = "dns-timeout"
+    DNS_ANSWER_TOO_LARGE = "dns-answer-too-large"
     LOOKUP_LIMIT = "lookup-limit"
     MULTIPLE_KEY_RECORDS = "multiple-key-records"
     KEY_RECORD_TOO_LARGE = "key-record-too-large"
@@ -100,6 +104,7 @@ class Reason(StrEnum):
     KEY_TOO_LARGE = "key-too-large"
     KEY_EXPONENT = "key-exponent"
     TOO_MANY_SIGNATURES = "too-many-signatures"
+    TOO_MANY_HEADER_FIELDS = "too-many-header-fields"
     HEADER_TOO_LARGE = "header-too-large"
     SIGNATURE_TOO_LARGE = "signature-too-large"
     MULTIPLE_FROM = "multiple-from"
@@ -132,6 +137,7 @@ REASONS: Final[dict[Reason, ReasonEntry]] = {
     Reason.SIGNATURE_MISMATCH: ReasonEntry(Result.FAIL, "signature did not verify", "RFC 6376 section 6.1.3"),
     Reason.TAG_LIST_SYNTAX: ReasonEntry(_P, "signature syntax error", "RFC 6376 section 3.2"),
     Reason.DUPLICATE_TAG: ReasonEntry(_P, "duplicate tag in signature", "RFC 6376 section 3.2"),
+    Reason.TOO_MANY_TAGS: ReasonEntry(_P, "too many tags", "RFC 6376 section 8.4"),
     Reason.MISSING_TAG: ReasonEntry(_P, "signature missing required tag", "RFC 6376 section 6.1.1"),
     Reason.BAD_VERSION: ReasonEntry(_P, "incompatible version", "RFC 6376 section 6.1.1"),
     Reason.BAD_BASE64: ReasonEntry(_P, "invalid base64 in signature", "RFC 6376 section 3.5"),
@@ -141,6 +147,7 @@ REASONS: Final[dict[Reason, ReasonEntry]] = {
     Reason.BAD_DOMAIN: ReasonEntry(_P, "invalid signing domain", "RFC 6376 section 3.5"),
     Reason.BAD_SELECTOR: ReasonEntry(_P, "invalid selector", "RFC 6376 section 3.1"),
     Reason.BAD_HEADER_LIST: ReasonEntry(_P, "invalid list of signed header fields", "RFC 6376 section 3.5"),
+    Reason.TOO_MANY_SIGNED_FIELDS: ReasonEntry(_P, "too many signed header fields", "RFC 6376 section 8.4"),
     Reason.FROM_NOT_SIGNED: ReasonEntry(_P, "From field not signed", "RFC 6376 section 6.1.1"),
     Reason.BAD_IDENTITY: ReasonEntry(_P, "invalid identity", "RFC 6376 section 3.5"),
     Reason.IDENTITY_MISMATCH: ReasonEntry(_P, "domain mismatch", "RFC 6376 section 6.1.1"),
@@ -154,6 +161,10 @@ REASONS: Final[dict[Reason, ReasonEntry]] = {
     Reason.EXPIRED: ReasonEntry(_P, "signature expired", "RFC 6376 section 6.1.1"),
     Reason.NO_KEY: ReasonEntry(_P, "no key for signature", "RFC 6376 section 6.1.2"),
     Reason.DNS_UNAVAILABLE: ReasonEntry(Result.TEMPERROR, "key unavailable", "RFC 6376 section 6.1.2"),
+    Reason.DNS_TIMEOUT: ReasonEntry(Result.TEMPERROR, "key not had in time", "RFC 6376 section 6.1.2"),
+    Reason.DNS_ANSWER_TOO_LARGE: ReasonEntry(
+        Result.TEMPERROR, "answer of the name server too large", "RFC 6376 section 8.4"
+    ),
     Reason.LOOKUP_LIMIT: ReasonEntry(Result.TEMPERROR, "too many look-ups under way", "RFC 6376 section 8.4"),
     Reason.MULTIPLE_KEY_RECORDS: ReasonEntry(_P, "several key records", "RFC 6376 section 3.6.2.2"),
     Reason.KEY_RECORD_TOO_LARGE: ReasonEntry(_P, "key record too large", "RFC 6376 section 8.8"),
@@ -172,6 +183,7 @@ REASONS: Final[dict[Reason, ReasonEntry]] = {
     Reason.KEY_TOO_LARGE: ReasonEntry(_P, "key too large", "RFC 6376 section 8.4"),
     Reason.KEY_EXPONENT: ReasonEntry(_P, "unusable public exponent", "RFC 8017 section 3.1"),
     Reason.TOO_MANY_SIGNATURES: ReasonEntry(Result.POLICY, "signature not evaluated, too many", "RFC 6376 section 6.1"),
+    Reason.TOO_MANY_HEADER_FIELDS: ReasonEntry(Result.POLICY, "too many header fields", "RFC 6376 section 8.4"),
     Reason.HEADER_TOO_LARGE: ReasonEntry(Result.POLICY, "message header too large", "RFC 6376 section 8.4"),
     Reason.SIGNATURE_TOO_LARGE: ReasonEntry(_P, "signature field too large", "RFC 6376 section 8.4"),
     Reason.MULTIPLE_FROM: ReasonEntry(Result.POLICY, "several From fields", "RFC 6376 section 8.15"),

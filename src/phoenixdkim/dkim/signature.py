@@ -191,7 +191,7 @@ def _a_labels(name: bytes, eai: bool) -> bytes | None:
 
 def _signed_fields(value: bytes, limits: Limits) -> tuple[bytes, ...]:
     if value.count(b":") >= limits.max_signed_fields:
-        raise SignatureError(Reason.BAD_HEADER_LIST, f"more than {limits.max_signed_fields} names")
+        raise SignatureError(Reason.TOO_MANY_SIGNED_FIELDS, f"more than {limits.max_signed_fields} names")
     names = tuple([name.strip(b" \t\r\n") for name in value.lower().split(b":")])
     if b"" in names or b"".join(names).translate(None, _FIELD_NAME):
         raise SignatureError(Reason.BAD_HEADER_LIST)

@@ -12,7 +12,7 @@ _NAME: Final = frozenset((string.ascii_letters + string.digits + "_").encode())
 
 
 class TagListError(ValueError):
-    """A tag list that can't be read; ``reason`` is TAG_LIST_SYNTAX or DUPLICATE_TAG."""
+    """A tag list that can't be read; ``reason`` is TAG_LIST_SYNTAX, DUPLICATE_TAG or TOO_MANY_TAGS."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -35,7 +35,7 @@ def parse_tag_list(data: bytes, max_tags: int) -> dict[bytes, bytes]:
     if not parts[-1].strip(_FWS):
         parts.pop()
     if len(parts) > max_tags:
-        raise TagListError(Reason.TAG_LIST_SYNTAX, f"more than {max_tags} tags")
+        raise TagListError(Reason.TOO_MANY_TAGS, f"more than {max_tags} tags")
     for part in parts:
         name, equals, value = part.partition(b"=")
         name = name.strip(_FWS)

@@ -128,8 +128,9 @@ class Verifier:
     def _whole_message(self, fields: Sequence[HeaderField], hidden_name: bool) -> Reason | None:
         """A reason that holds for every signature of the message."""
         limits = self._limits
-        octets = sum(len(field.name) + len(field.value) + 3 for field in fields)
-        if len(fields) > limits.max_header_fields or octets > limits.max_header_octets:
+        if len(fields) > limits.max_header_fields:
+            return Reason.TOO_MANY_HEADER_FIELDS
+        if sum(len(field.name) + len(field.value) + 3 for field in fields) > limits.max_header_octets:
             return Reason.HEADER_TOO_LARGE
         if hidden_name:
             return Reason.HIDDEN_HEADER_NAME

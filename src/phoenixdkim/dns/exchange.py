@@ -35,6 +35,10 @@ class ExchangeTimeoutError(ExchangeError):
     """No answer in time."""
 
 
+class AnswerTooLargeError(ExchangeError):
+    """An answer of more octets than the limit; nothing of it was read."""
+
+
 def ask(
     server: Nameserver,
     name: dns.name.Name,
@@ -42,16 +46,19 @@ def ask(
     until: float,
     clock: Clock,
     *,
+    max_octets: int,
     edns: bool = True,
 ) -> dns.message.Message:
     """Ask one server one question.
 
     Args:
         until: when to give up, on ``clock``.
+        max_octets: of the answer.
         edns: offer EDNS(0); False for servers that know none.
 
     Raises:
         ExchangeTimeoutError: no matching answer came in time.
+        AnswerTooLargeError: it has more than ``max_octets``.
         ExchangeError: no route, refused by ICMP or TCP, cut off, or an answer that can't be read.
     """
     query = dns.message.make_query(
@@ -63,9 +70,9 @@ def ask(
         id=secrets.randbelow(65536),
     )
     try:
-        answer = _ask_udp(server, query, until, clock)
+        answer = _ask_udp(server, query, until, clock, max_octets)
         if answer is None:
-            answer = _ask_tcp(server, query, until, clock)
+            answer = _ask_tcp(server, query, until, clock, max_octets)
     except TimeoutError as error:
         raise ExchangeTimeoutError("no answer in time") from error
     except OSError as error:
@@ -93,7 +100,9 @@ def _left(until: float, clock: Clock) -> float:
     return left
 
 
-def _ask_udp(server: Nameserver, query: dns.message.Message, until: float, clock: Clock) -> dns.message.Message | None:
+def _ask_udp(
+    server: Nameserver, query: dns.message.Message, until: float, clock: Clock, max_octets: int
+) -> dns.message.Message | None:
     """The answer, or None when it was truncated."""
     sock = _socket(server, socket.SOCK_DGRAM)
     try:
@@ -106,6 +115,8 @@ def _ask_udp(server: Nameserver, query: dns.message.Message, until: float, clock
             wire = sock.recv(65535)
             if not _is_response(wire, query):
                 continue
+            if len(wire) > max_octets:
+                raise AnswerTooLargeError(f"an answer of {len(wire)} octets")
             truncated = bool(wire[2] & 0x02)
             answer = _parse(wire, question_only=truncated)
             if _matches(answer, query):
@@ -114,7 +125,9 @@ def _ask_udp(server: Nameserver, query: dns.message.Message, until: float, clock
         sock.close()
 
 
-def _ask_tcp(server: Nameserver, query: dns.message.Message, until: float, clock: Clock) -> dns.message.Message:
+def _ask_tcp(
+    server: Nameserver, query: dns.message.Message, until: float, clock: Clock, max_octets: int
+) -> dns.message.Message:
     sock = _socket(server, socket.SOCK_STREAM)
     try:
         sock.settimeout(_left(until, clock))
@@ -123,6 +136,8 @@ def _ask_tcp(server: Nameserver, query: dns.message.Message, until: float, clock
         sock.settimeout(_left(until, clock))
         sock.sendall(len(wire).to_bytes(2, "big") + wire)
         size = int.from_bytes(_exactly(sock, 2, until, clock), "big")
+        if size > max_octets:
+            raise AnswerTooLargeError(f"an answer of {size} octets")
         wire = _exactly(sock, size, until, clock)
     finally:
         sock.close()

@@ -35,6 +35,7 @@ class ResolverOptions:
         zone: a file that holds all records there are; no network then.
         query_timeout: for one attempt at one server.
         message_timeout: for all keys of one message, whatever else.
+        max_answer_octets: octets of one answer; what is larger is not read.
         max_concurrent: questions on the network at one time.
         cache_size: names kept.
         max_ttl, max_negative_ttl: the longest that a key, or its absence, is kept.
@@ -48,6 +49,7 @@ class ResolverOptions:
     zone: str | None = None
     query_timeout: float = 2.0
     message_timeout: float = 8.0
+    max_answer_octets: int = 16384
     max_concurrent: int = 64
     cache_size: int = 10_000
     max_ttl: float = 3600.0

@@ -18,7 +18,7 @@ from phoenixdkim.dkim.keys import KeyAnswer, KeyOutcome, key_answer
 from phoenixdkim.dkim.limits import Limits
 from phoenixdkim.dkim.results import DnssecStatus, Reason
 from phoenixdkim.dns.answers import MAX_CHAIN, ChainError, Records, is_bogus, read_answer
-from phoenixdkim.dns.exchange import ExchangeError, ExchangeTimeoutError, ask
+from phoenixdkim.dns.exchange import AnswerTooLargeError, ExchangeError, ExchangeTimeoutError, ask
 from phoenixdkim.dns.options import Nameserver, Nameservers, ResolverOptions
 from phoenixdkim.dns.zone import Zone, ZoneError
 from phoenixdkim.events import DnsResult
@@ -58,9 +58,12 @@ class Source(Protocol):
 
 
 class _NoAnswerError(Exception):
-    def __init__(self, result: DnsResult, *, bogus: bool = False, cut_short: bool = False) -> None:
+    def __init__(
+        self, result: DnsResult, *, bogus: bool = False, cut_short: bool = False, too_large: bool = False
+    ) -> None:
         super().__init__(result.value)
         self.result = result
+        self.too_large = too_large
         self.bogus = bogus
         self.cut_short = cut_short
 
@@ -82,9 +85,14 @@ class _Judge:
         kept = options.failure_ttl if ttl is None else min(ttl, options.max_negative_ttl)
         return Ended(answer, DnsResult.SUCCESS, kept)
 
-    def failure(self, result: DnsResult, *, bogus: bool = False, cut_short: bool = False) -> Ended:
+    def failure(
+        self, result: DnsResult, *, bogus: bool = False, cut_short: bool = False, too_large: bool = False
+    ) -> Ended:
         status = DnssecStatus.BOGUS if bogus else DnssecStatus.UNAVAILABLE
-        answer = KeyAnswer(KeyOutcome.UNAVAILABLE, (), status, Reason.DNS_UNAVAILABLE)
+        reason = Reason.DNS_TIMEOUT if result is DnsResult.TIMEOUT else Reason.DNS_UNAVAILABLE
+        if too_large:
+            reason = Reason.DNS_ANSWER_TOO_LARGE
+        answer = KeyAnswer(KeyOutcome.UNAVAILABLE, (), status, reason)
         return Ended(answer, result, self._options.failure_ttl, cut_short)
 
 
@@ -149,7 +157,9 @@ class NetworkSource:
         except ChainError:
             return self._judge.failure(DnsResult.ERROR)
         except _NoAnswerError as error:
-            return self._judge.failure(error.result, bogus=error.bogus, cut_short=error.cut_short)
+            return self._judge.failure(
+                error.result, bogus=error.bogus, cut_short=error.cut_short, too_large=error.too_large
+            )
 
     def _in_order(self) -> tuple[Nameserver, ...]:
         servers = self._servers.current()
@@ -165,7 +175,7 @@ class NetworkSource:
             _NoAnswerError: there was none.
         """
         servers = self._in_order()
-        timed_out = refused = bogus = False
+        timed_out = refused = bogus = too_large = False
         cut_short = True
         for _ in range(ROUNDS):
             for server in servers:
@@ -178,6 +188,10 @@ class NetworkSource:
                 except ExchangeTimeoutError:
                     timed_out = True
                     cut_short = cut_short and limit < now + self._options.query_timeout
+                    continue
+                except AnswerTooLargeError:
+                    too_large = refused = True
+                    cut_short = False
                     continue
                 except ExchangeError:
                     refused, cut_short = True, False
@@ -192,15 +206,18 @@ class NetworkSource:
                 # A validator that says so will say so again.
                 break
         result = DnsResult.ERROR if refused or not timed_out else DnsResult.TIMEOUT
-        raise _NoAnswerError(result if not cut_short else DnsResult.TIMEOUT, bogus=bogus, cut_short=cut_short)
+        if cut_short:
+            result = DnsResult.TIMEOUT
+        raise _NoAnswerError(result, bogus=bogus, cut_short=cut_short, too_large=too_large)
 
     def _one_server(
         self, server: Nameserver, name: dns.name.Name, kind: dns.rdatatype.RdataType, until: float
     ) -> dns.message.Message:
-        message = ask(server, name, kind, until, self._clock)
+        most = self._options.max_answer_octets
+        message = ask(server, name, kind, until, self._clock, max_octets=most)
         if message.rcode() in {dns.rcode.FORMERR, dns.rcode.NOTIMP}:
             # RFC 6891 section 7: such a server may know no EDNS.
-            message = ask(server, name, kind, until, self._clock, edns=False)
+            message = ask(server, name, kind, until, self._clock, max_octets=most, edns=False)
         return message
 
     def _without_ad(self, until: float) -> DnssecStatus:
