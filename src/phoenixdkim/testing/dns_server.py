@@ -197,6 +197,11 @@ class ScriptedDnsServer:
         with self._lock:
             self._behaviours.pop(name.lower().rstrip("."), None)
 
+    def clear(self) -> None:
+        """Forget what was said of each name."""
+        with self._lock:
+            self._behaviours.clear()
+
     def questions(self, name: str | None = None, transport: str | None = None) -> Sequence[Question]:
         """What was asked, in order; of one name, over one transport (``udp``, ``tcp``)."""
         with self._lock:
