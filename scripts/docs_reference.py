@@ -10,8 +10,18 @@ from docs_markdown import cell, page, table
 from phoenixdkim import events, hookspecs, metrics
 from phoenixdkim.cli.metrics import label_values, samples
 from phoenixdkim.dkim.results import REASONS, UNSIGNED_REASONS, Result
+from phoenixdkim.dkim.verify import PRECEDENCE
 from phoenixdkim.policy import Disposition
 
+RESULTS = {
+    Result.PASS: "a signature is valid: its domain answers for the message",
+    Result.FAIL: "the key was had, and message or signature do not match it: changed on the way, or forged",
+    Result.NONE: "the message has no signature",
+    Result.NEUTRAL: "the signature uses what is not known here, and is ignored",
+    Result.POLICY: "the signature is not accepted here, or was not looked at, by an option or a limit",
+    Result.TEMPERROR: "the key could not be had now; the same message may pass later",
+    Result.PERMERROR: "there is no usable key, or the signature can't be evaluated; trying again does not help",
+}
 DISPOSITIONS = {
     Disposition.ACCEPT: "it goes on its way",
     Disposition.TEMPFAIL: "the client is told to come again (4xx)",
@@ -52,13 +62,22 @@ def reasons() -> str:
         (f"`{reason}`", str(entry.result), cell(entry.text), cell(entry.source)) for reason, entry in REASONS.items()
     ]
     unsigned = [(f"`{reason}`", cell(text)) for reason, text in UNSIGNED_REASONS.items()]
-    results = [(f"`{result}`", str(sum(entry.result is result for entry in REASONS.values()))) for result in Result]
+    results = [
+        (f"`{result}`", RESULTS[result], str(sum(entry.result is result for entry in REASONS.values())))
+        for result in PRECEDENCE
+    ]
     return page(
         "Results and reasons",
         "Each signature's verdict has a reason. It stands in the summary line (`reason=`), its words in"
         " Authentication-Results. Each message that was not signed has one too (`unsigned=`, and the label of"
         " `phoenixdkim_unsigned_messages_total`).",
-        "## Results\n\n" + table(("result", "reasons"), results),
+        "## Results\n\n"
+        + table(("result", "meaning", "reasons"), results)
+        + "\nA message with several signatures has the result of the one that stands first in this table; among equals"
+        " the upper signature counts. This result is in the summary line (`result=`), decides what is done with the"
+        " message (`verifying.on_fail` and its like) and is counted in `phoenixdkim_verifications_total`. Every"
+        " signature has its own clause in Authentication-Results, and is counted in"
+        " `phoenixdkim_signature_verifications_total`.\n",
         "## Reasons of verdicts\n\n" + table(("reason", "result", "words", "source"), verdicts),
         "## Reasons for not signing\n\n" + table(("reason", "meaning"), unsigned),
         "## What is done with a message\n\n"

@@ -36,6 +36,18 @@ _KEY_TYPES: Final = {Algorithm.RSA_SHA256: KeyType.RSA, Algorithm.ED25519_SHA256
 _ED25519_ORDER: Final = 2**252 + 27742317777372353535851937790883648493
 
 
+PRECEDENCE: Final = (
+    Result.PASS,
+    Result.TEMPERROR,
+    Result.FAIL,
+    Result.POLICY,
+    Result.PERMERROR,
+    Result.NEUTRAL,
+    Result.NONE,
+)
+"""Results in the order in which they stand for a message with several signatures."""
+
+
 class LengthPolicy(StrEnum):
     """What to make of text after the part of the body that l= covers (RFC 6376 section 8.2)."""
 
@@ -298,21 +310,11 @@ def _refused(error: SignatureError) -> SignatureVerdict:
     )
 
 
-_ORDER: Final = (
-    Result.PASS,
-    Result.TEMPERROR,
-    Result.FAIL,
-    Result.POLICY,
-    Result.PERMERROR,
-    Result.NEUTRAL,
-    Result.NONE,
-)
-
-
 def determinative(verdicts: Sequence[SignatureVerdict]) -> SignatureVerdict | None:
     """The verdict that stands for the message.
 
-    The first that passed. Without one, the first ``temperror``, because it might still pass when tried again; then
-    the first ``fail``, ``policy``, ``permerror``, ``neutral``: what was evaluated furthest says most.
+    The first in the order of ``PRECEDENCE``, and of the signatures from the top among equals. One that passed says who
+    answers for the message (RFC 6376 section 6.1). ``temperror`` comes next, because it might still pass when tried
+    again; of the others, what was evaluated furthest says most.
     """
-    return min(verdicts, key=lambda verdict: _ORDER.index(verdict.result), default=None)
+    return min(verdicts, key=lambda verdict: PRECEDENCE.index(verdict.result), default=None)
