@@ -67,7 +67,7 @@ class SignatureVerdict:
         domain, selector, identity: d=, s= and i= as found; empty where they can't be told safely.
         b: b= in base64 without white space.
         key_bits: size of the key, None when none was used.
-        dnssec: how far DNSSEC vouches for the key record; None when none was found.
+        dnssec: how far DNSSEC vouches for the key record, or why it could not be had; None when there is none.
         testing: the key record has t=y.
         detail: more words, for the log.
     """
@@ -176,7 +176,7 @@ class Verifier:
         answer = answers.get(signature.key_name)
         if answer is None or answer.outcome is KeyOutcome.UNAVAILABLE:
             reason = Reason.DNS_UNAVAILABLE if answer is None else answer.reason or Reason.DNS_UNAVAILABLE
-            return _verdict(signature, reason)
+            return _verdict(signature, reason, answer)
         if answer.outcome is KeyOutcome.ABSENT:
             return _verdict(signature, Reason.NO_KEY, answer)
         if (tail := self._body_reason(signature)) is not None and tail is not Reason.UNSIGNED_TAIL:
@@ -285,7 +285,7 @@ def _verdict(
         signature.identity,
         signature.b,
         None if key is None else key.bits,
-        answer.dnssec if answer is not None and answer.outcome is KeyOutcome.FOUND else None,
+        None if answer is None or answer.outcome is KeyOutcome.ABSENT else answer.dnssec,
         key is not None and key.testing,
         detail,
     )
