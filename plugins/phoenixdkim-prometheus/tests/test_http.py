@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from phoenixdkim.testing.exporter import FakeContext
 from phoenixdkim_prometheus.families import OPENMETRICS_TYPE, TEXT_TYPE
-from phoenixdkim_prometheus.http import FAILURES, REFUSED, HttpExporter, HttpOptions, quality
+from phoenixdkim_prometheus.http import FAILURES, REFUSED, HttpExporter, HttpOptions
 
 
 def free_port():
@@ -94,7 +94,6 @@ def test_formats_by_accept(served):
         ("GET /metrics", "400"),
         ("GET /metrics HTTP/2.0", "505"),
         ("GET  /metrics HTTP/1.1", "400"),
-        ("\x16\x03\x01\x02", "400"),
         ("\xff\xfe", "400"),
     ],
 )
@@ -200,22 +199,50 @@ def test_several_addresses_and_the_warning_for_a_wide_one():
         assert [text for _, text in served.context.lines if "reachable from outside" in text] != []
 
 
-@pytest.mark.parametrize("listen", ["9323", "::1:9323", "127.0.0.1:0", [], ["x"]])
+@pytest.mark.parametrize("listen", ["9323", "::1:9323", "127.0.0.1:0", "localhost:9323", [], ["x"]])
 def test_addresses_that_are_none(listen):
     with pytest.raises(ValidationError):
         HttpOptions(listen=listen)
 
 
-@pytest.mark.parametrize(
-    ("header", "wanted", "value"),
-    [
-        ("text/plain;q=0.3", "text/plain", 0.3),
-        ("text/*;q=0.3, */*;q=0.1", "text/plain", 0.3),
-        ("*/*", "text/plain", 1.0),
-        ("image/png", "text/plain", 0.0),
-        ("text/plain;q=x", "text/plain", 0.0),
-        ("gzip;q=0, *", "gzip", 0.0),
-    ],
-)
-def test_quality(header, wanted, value):
-    assert quality(header, wanted) == value
+def test_other_protocols_and_requests_that_end_early_are_answered_at_once():
+    with Served(timeout=60.0) as served:
+        for request in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\0" * 100, b"\r\n", b"\xff"):
+            assert served.ask(request)[0] == "400"
+        with served.connect() as client:
+            client.sendall(b"GET /metrics")
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(20).startswith(b"HTTP/1.1 400")
+        with served.connect() as client:
+            client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(20).startswith(b"HTTP/1.1 200"), "half-closed is not gone"
+
+
+def test_a_scrape_outlives_those_that_stay_long_in_whatever_state():
+    with Served(timeout=60.0, max_connections=8) as served:
+        mute = [served.connect() for _ in range(8)]
+        for client in mute:
+            client.send(b"HEAD /metrics HTTP/1.1\r\n\r\n")
+        for client in mute:
+            assert client.recv(12) == b"HTTP/1.1 200"
+        # All places are taken by clients that have their answer and stay: a newcomer is not the one to go.
+        with served.connect() as late:
+            late.send(b"GET /metrics HT")
+            mute += [served.connect() for _ in range(4)]
+            assert served.get()[0] == "200"
+            late.send(b"TP/1.1\r\n\r\n")
+            assert late.recv(20).startswith(b"HTTP/1.1 200")
+        for client in mute:
+            client.close()
+
+
+def test_a_rendering_that_fails_is_told_and_the_port_lives_on():
+    with Served() as served:
+        good, served.exporter._exposition._registry = served.exporter._exposition._registry, None
+        assert served.get()[0] == "500"
+        served.exporter._exposition._registry = good
+        assert served.get()[0] == "200"
+        with pytest.raises(AttributeError):
+            served.exporter.phoenixdkim_tick(0.0)
+        served.exporter.phoenixdkim_tick(0.0)

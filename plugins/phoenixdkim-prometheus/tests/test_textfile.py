@@ -103,3 +103,41 @@ def test_a_failure_is_logged_once_and_counted_and_the_old_file_stays(tmp_path, f
 def test_a_name_that_node_exporter_does_not_read_is_refused():
     with pytest.raises(ValidationError, match=r"end in \.prom"):
         TextfileOptions(path="/var/lib/x/metrics.txt")
+
+
+def test_a_link_to_a_directory_is_replaced_too(path, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    path.symlink_to(tmp_path / "elsewhere")
+    exporter, context = started(path)
+    exporter.phoenixdkim_tick(1.0)
+    assert path.is_file()
+    assert not path.is_symlink()
+    assert (context.lines, os.listdir(tmp_path / "elsewhere")) == ([], [])
+
+
+def test_a_failure_of_the_new_process_leaves_the_time_of_the_last_write(path):
+    _, context = started(path)
+    context.set(LAST_WRITE, 7.0)
+    path.mkdir()
+    exporter = TextfileExporter()
+    exporter.phoenixdkim_start(context)
+    exporter.phoenixdkim_tick(9.0)
+    assert context.own[LAST_WRITE.name, ()] == 7.0
+    assert os.listdir(path.parent) == ["phoenixdkim.prom"], "no leftover"
+
+
+def test_who_must_be_able_to_write_is_told(path, monkeypatch):
+    exporter, context = started(path)
+
+    def refused(*_arguments, **_more):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refused)
+    exporter.phoenixdkim_tick(1.0)
+    assert context.lines == [
+        (
+            logging.ERROR,
+            f"{path} can't be written: Permission denied; user id {os.geteuid()} must be able to write in its"
+            " directory",
+        )
+    ]

@@ -48,7 +48,7 @@ def _metric(family: Family) -> Metric:
     made: CounterMetricFamily | GaugeMetricFamily = (
         CounterMetricFamily(spec.name, spec.help, labels=names)
         if spec.kind is Kind.COUNTER
-        else GaugeMetricFamily(spec.name, spec.help, labels=names)
+        else GaugeMetricFamily(spec.name, spec.help, labels=names, unit=spec.unit)
     )
     for sample in family.samples:
         if isinstance(sample, Sample):

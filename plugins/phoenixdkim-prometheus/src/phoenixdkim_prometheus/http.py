@@ -7,7 +7,6 @@ authentication. It listens on loopback unless told otherwise; a reverse proxy do
 
 from __future__ import annotations
 
-import gzip
 import ipaddress
 import selectors
 import socket
@@ -21,9 +20,9 @@ from pydantic import AfterValidator, Field
 from phoenixdkim.hookspecs import Context, hookimpl
 from phoenixdkim.metrics import Kind, MetricSpec
 from phoenixdkim.options import HostPort, HostPortText, Options, parse_host_port
-from phoenixdkim_prometheus.families import OPENMETRICS_TYPE, TEXT_TYPE, Exposition
+from phoenixdkim_prometheus.families import Exposition
+from phoenixdkim_prometheus.requests import FAILED, MAX_REQUEST, Answer, answer, head_of
 
-_MAX_REQUEST: Final = 8192
 _BACKLOG: Final = 128
 _POLL: Final = 0.25
 
@@ -43,15 +42,30 @@ def _some(addresses: list[str]) -> list[str]:
     return addresses
 
 
+def _literal(text: str) -> str:
+    host = parse_host_port(text).host
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        # To look a name up can take longer than a scrape may, and it may have other addresses tomorrow.
+        raise ValueError(f"{host!r} is a name; write the address, as in '127.0.0.1:9323' or '[::1]:9323'") from None
+    return text
+
+
+Listen = Annotated[HostPortText, AfterValidator(_literal)]
+
+
 class HttpOptions(Options):
     """Table of the HTTP exporter."""
 
-    listen: HostPortText | Annotated[list[HostPortText], AfterValidator(_some)] = "127.0.0.1:9323"
+    listen: Listen | Annotated[list[Listen], AfterValidator(_some)] = "127.0.0.1:9323"
     """Address and port to listen on, or a list of such: "127.0.0.1:9323", "[::1]:9323"."""
+    beside_textfile: bool = False
+    """Says that one Prometheus does not read both this and a textfile that is enabled too: no warning about it."""
     interval: float = Field(default=5.0, ge=0.1, le=3600)
     """Seconds between two tries of an address that could not be listened on."""
     max_connections: int = Field(default=64, ge=1, le=512)
-    """Connections at once; with one more the oldest that has not sent its request is closed."""
+    """Connections at once; with one more the oldest is closed."""
     timeout: float = Field(default=5.0, ge=0.1, le=60)
     """Seconds that a connection has, from its start to the last octet of the answer."""
 
@@ -63,41 +77,6 @@ class _Connection:
     request: bytearray = field(default_factory=bytearray)
     answer: memoryview | None = None
     draining: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: str
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
-
-
-def quality(header: str, wanted: str) -> float:
-    """The q-value that an Accept or Accept-Encoding header gives ``wanted``; 0 when it is not accepted."""
-    best = -1.0
-    specific = -1
-    kind, _, sub = wanted.partition("/")
-    for item in header.split(",")[:64]:
-        name, *parameters = (part.strip().lower() for part in item.split(";"))
-        if name == wanted:
-            rank = 3
-        elif sub and name == f"{kind}/*":
-            rank = 2
-        elif name in ("*/*", "*"):
-            rank = 1
-        else:
-            continue
-        value = 1.0
-        for parameter in parameters:
-            key, _, text = parameter.partition("=")
-            if key.strip() == "q":
-                try:
-                    value = min(1.0, max(0.0, float(text)))
-                except ValueError:
-                    value = 0.0
-        if rank > specific or (rank == specific and value > best):
-            specific, best = rank, value
-    return max(best, 0.0)
 
 
 class HttpExporter:
@@ -114,7 +93,7 @@ class HttpExporter:
         self._failing: dict[HostPort, str] = {}
         self._connections: list[_Connection] = []
         self._ending = False
-        self._lock = threading.Lock()
+        self._failed: Exception | None = None
 
     @hookimpl
     def phoenixdkim_options(self) -> type[Options]:
@@ -136,7 +115,7 @@ class HttpExporter:
         addresses = [listen] if isinstance(listen, str) else listen
         self._listeners = dict.fromkeys((parse_host_port(text) for text in addresses), None)
         for address in self._listeners:
-            if not _is_loopback(address.host):
+            if not ipaddress.ip_address(address.host).is_loopback:
                 context.log.warning(
                     "%s is reachable from outside this host, without TLS and without authentication; "
                     "listen on 127.0.0.1 and put a reverse proxy in front",
@@ -150,6 +129,9 @@ class HttpExporter:
     def phoenixdkim_tick(self, now: float) -> None:
         """Try again what could not be listened on."""
         self._bind()
+        failed, self._failed = self._failed, None
+        if failed is not None:
+            raise failed
 
     @hookimpl
     def phoenixdkim_stop(self, deadline: float) -> None:
@@ -173,9 +155,8 @@ class HttpExporter:
                     self._failing[address] = reason
                     context.log.error("%s can't be listened on: %s; tried again", address, reason)
                 continue
-            with self._lock:
-                self._listeners[address] = made
-                selector.register(made, selectors.EVENT_READ, None)
+            self._listeners[address] = made
+            selector.register(made, selectors.EVENT_READ, None)
             if self._failing.pop(address, None):
                 context.log.info("%s is listened on now", address)
 
@@ -211,8 +192,8 @@ class HttpExporter:
         accepted.setblocking(False)
         options = self._context.options
         if len(self._connections) >= options.max_connections:
-            waiting = [c for c in self._connections if c.answer is None]
-            self._refuse((waiting or self._connections)[0])
+            # The oldest, whatever it does: a scrape takes milliseconds, and was then begun after those that stay long.
+            self._refuse(self._connections[0])
         connection = _Connection(accepted, time.monotonic() + options.timeout)
         self._connections.append(connection)
         self._selector.register(accepted, selectors.EVENT_READ, connection)
@@ -229,22 +210,34 @@ class HttpExporter:
             return
         except OSError:
             self._close(connection)
+        except Exception as error:  # noqa: BLE001 - one connection's failure is not the end of the port
+            # Raised again at the next tick, where the host logs and counts it.
+            self._failed = error
+            self._close(connection)
 
     def _read(self, connection: _Connection) -> None:
-        data = connection.socket.recv(_MAX_REQUEST)
-        if not data:
+        data = connection.socket.recv(MAX_REQUEST)
+        connection.request += data
+        if not connection.request:
             self._refuse(connection)
             return
-        connection.request += data
-        end = connection.request.find(b"\r\n\r\n")
-        if end < 0 and len(connection.request) <= _MAX_REQUEST:
+        head = head_of(connection.request, ended=not data)
+        if head is None:
             return
-        answer = _Answer("431 Request Header Fields Too Large") if end < 0 else self._answer(connection.request[:end])
-        head = bytes(connection.request[:5]) == b"HEAD "
-        connection.answer = memoryview(_encode(answer, head))
+        made = head if isinstance(head, Answer) else self._answer(head)
+        connection.answer = memoryview(made.encode(head=connection.request.startswith(b"HEAD ")))
+        connection.request.clear()
         assert self._selector is not None
         self._selector.modify(connection.socket, selectors.EVENT_WRITE, connection)
         self._write(connection)
+
+    def _answer(self, head: bytes) -> Answer:
+        assert self._exposition is not None
+        try:
+            return answer(head, self._exposition.text, self._exposition.openmetrics)
+        except Exception as error:  # noqa: BLE001 - as in _advance; this client can be told
+            self._failed = error
+            return FAILED
 
     def _write(self, connection: _Connection) -> None:
         assert connection.answer is not None and self._selector is not None
@@ -271,66 +264,18 @@ class HttpExporter:
             self._selector.unregister(connection.socket)
             connection.socket.close()
 
-    def _answer(self, request: bytearray) -> _Answer:
-        try:
-            first, *rest = request.decode("ascii").split("\r\n")
-            method, target, version = first.split(" ")
-            headers = {}
-            for line in rest:
-                name, colon, text = line.partition(":")
-                if not colon or not name or name != name.strip():
-                    raise ValueError("no header field")
-                headers[name.lower()] = text.strip()
-        except ValueError:
-            return _Answer("400 Bad Request")
-        if version not in ("HTTP/1.0", "HTTP/1.1"):
-            return _Answer("400 Bad Request" if not version.startswith("HTTP/") else "505 HTTP Version Not Supported")
-        if target.partition("?")[0] != "/metrics":
-            return _Answer("404 Not Found")
-        if method not in ("GET", "HEAD"):
-            return _Answer("405 Method Not Allowed", (("Allow", "GET, HEAD"),))
-        assert self._exposition is not None
-        accept = headers.get("accept", "*/*")
-        wants_openmetrics = quality(accept, "application/openmetrics-text") > quality(accept, "text/plain")
-        if wants_openmetrics:
-            kind, body = OPENMETRICS_TYPE, self._exposition.openmetrics()
-        else:
-            kind, body = TEXT_TYPE, self._exposition.text()
-        extra: tuple[tuple[str, str], ...] = (("Content-Type", kind), ("Vary", "Accept, Accept-Encoding"))
-        if quality(headers.get("accept-encoding", ""), "gzip") > 0:
-            body = gzip.compress(body, 1, mtime=0)
-            extra = (*extra, ("Content-Encoding", "gzip"))
-        return _Answer("200 OK", extra, body)
-
-
-def _encode(answer: _Answer, head: bool) -> bytes:
-    body = answer.body or (answer.status.encode() + b"\n" if not answer.status.startswith("200") else b"")
-    headers = dict(answer.headers)
-    headers.setdefault("Content-Type", "text/plain; charset=utf-8")
-    headers |= {"Content-Length": str(len(body)), "Connection": "close", "Cache-Control": "no-store"}
-    lines = [f"HTTP/1.1 {answer.status}", *(f"{name}: {text}" for name, text in headers.items()), "", ""]
-    return "\r\n".join(lines).encode("ascii") + (b"" if head else body)
-
 
 def _listen(address: HostPort) -> socket.socket:
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, kind, protocol, _, where = found[0]
-    made = socket.socket(family, kind, protocol)
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        made.bind(where)
+        made.bind((address.host, address.port))
         made.listen(_BACKLOG)
         made.setblocking(False)
     except BaseException:
         made.close()
         raise
     return made
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -75,6 +75,8 @@ class TextfileExporter:
         self._context = context
         self._path = context.options.path
         self._exposition = Exposition(context.snapshot)
+        # A predecessor in this exporter's place may have written.
+        self._written = context.snapshot().value(LAST_WRITE.name)
         self._remove_leftovers()
 
     @hookimpl
@@ -90,7 +92,7 @@ class TextfileExporter:
         except OSError as error:
             context.set(LAST_WRITE, before)
             context.add(FAILURES)
-            reason = f"{error.strerror or error}"
+            reason = _reason(error)
             if reason != self._failing:
                 self._failing = reason
                 context.log.error("%s can't be written: %s", self._path, reason)
@@ -105,9 +107,8 @@ class TextfileExporter:
         return os.path.dirname(self._path) or "/"
 
     def _write(self, data: bytes) -> None:
-        if os.path.isdir(self._path):
-            raise IsADirectoryError(0, "it is a directory")
         name = f".{os.path.basename(self._path)}.{secrets.token_hex(8)}.tmp"
+        # All steps by this descriptor: what is done is done in one directory, whatever its name comes to mean.
         directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -124,7 +125,7 @@ class TextfileExporter:
                     os.close(fd)
                 os.replace(name, os.path.basename(self._path), src_dir_fd=directory, dst_dir_fd=directory)
             except BaseException:
-                os.unlink(name, dir_fd=directory)
+                _unlink(name, directory)
                 raise
         finally:
             os.close(directory)
@@ -133,17 +134,45 @@ class TextfileExporter:
         assert self._context is not None
         ours = re.compile(re.escape(f".{os.path.basename(self._path)}.") + r"[0-9a-f]{16}\.tmp")
         try:
-            for entry in os.scandir(self._directory):
-                if ours.fullmatch(entry.name):
-                    found = entry.stat(follow_symlinks=False)
-                    if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
-                        os.unlink(entry.path)
+            with os.scandir(self._directory) as entries:
+                found = [entry.name for entry in entries if ours.fullmatch(entry.name)]
+            directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             # The first write will say what is wrong with the directory; here it is only about tidiness.
             self._context.log.warning("%s can't be tidied: %s", self._directory, error.strerror)
+            return
+        try:
+            for name in found:
+                if _is_own_file(name, directory):
+                    _unlink(name, directory)
+        finally:
+            os.close(directory)
 
     @hookimpl
     def phoenixdkim_stop(self) -> None:
         """The last tick has written the last file: nothing is left to do but to say so when it failed."""
         if self._failing and self._context is not None:
             self._context.log.error("%s is not what it should be at stop: %s", self._path, self._failing)
+
+
+def _reason(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    if isinstance(error, PermissionError):
+        return f"{reason}; user id {os.geteuid()} must be able to write in its directory"
+    return reason
+
+
+def _unlink(name: str, directory: int) -> None:
+    try:
+        os.unlink(name, dir_fd=directory)
+    except OSError:
+        # Gone, or the directory can't be written any more: node_exporter does not read this name.
+        return
+
+
+def _is_own_file(name: str, directory: int) -> bool:
+    try:
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
