@@ -105,6 +105,7 @@ class ExporterHost:
         self._page = page
         self._started = False
         self._failing: set[str] = set()
+        self._early: dict[int, list[float]] = {}
 
     def _call(self, hook: str, **arguments: object) -> bool:
         """Call a hook inside the fence; True when it did not raise."""
@@ -138,15 +139,20 @@ class ExporterHost:
             if not self._started:
                 return
         totals = self._reader.totals()
-        samples: dict[int, list[float]] = {}
         if self._options.wants_samples:
             samples, heads = self._reader.samples_since(self._page.ring_heads())
             self._page.set_ring_heads(heads)
+            for slot, seconds in samples.items():
+                self._early.setdefault(slot, []).extend(seconds)
         self._context.within_tick(totals)
         try:
             for slot, count in self._page.take(totals):
                 self._page.beat(time.monotonic_ns())
-                found: Sequence[float] = samples.get(slot, ())[-count:]
+                # Values of messages that came after the totals were read are kept for the next tick.
+                found = self._early.pop(slot, [])
+                if found[count:]:
+                    self._early[slot] = found[count:]
+                found = found[:count]
                 if not self._call("phoenixdkim_event", event=LAYOUT.events[slot], count=count, samples=found):
                     self._page.add_lost(count)
             self._call("phoenixdkim_tick", now=now)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import ipaddress
+import os
 import socket
 import threading
 import time
@@ -9,12 +12,14 @@ from collections.abc import Callable
 
 from phoenixdkim.options import parse_host_port
 
+_Where = tuple[str | int, ...] | str
+
 
 class Link:
     """Sends datagrams and never waits.
 
-    The name is looked up in a thread of its own, at the start and again each ``resolve_interval`` seconds; the
-    socket stays the same until the address changes, because some servers keep state by the sender's port.
+    A name is looked up in a thread of its own, at the start and again each ``resolve_interval`` seconds; the socket
+    stays the same until the name no longer has its address, because some servers keep state by the sender's port.
     """
 
     def __init__(self, address: str, resolve_interval: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -29,15 +34,13 @@ class Link:
         self._interval = resolve_interval
         self._clock = clock
         self._lock = threading.Lock()
-        self._found: tuple[socket.AddressFamily, tuple[str | int, ...] | str] | None = None
+        self._found = _without_look_up(address)
         self._error = "its name is not resolved yet"
         self._socket: socket.socket | None = None
-        self._connected: object = None
-        self._due = 0.0
+        self._connected: _Where | None = None
+        self._due = 0.0 if self._found is None else float("inf")
         self._resolving = False
-        if address.startswith("unix:"):
-            self._found = (socket.AF_UNIX, address.removeprefix("unix:"))
-            self._due = float("inf")
+        self._refused = False
 
     def resolve(self, wait: float = 0.0) -> None:
         """Begin a look-up when it is time for one, and wait for it at most ``wait`` seconds."""
@@ -53,23 +56,30 @@ class Link:
     def _look_up(self) -> None:
         parsed = parse_host_port(self._address)
         try:
-            found = socket.getaddrinfo(parsed.host, parsed.port, type=socket.SOCK_DGRAM)[0]
-        except OSError as error:
+            answers = socket.getaddrinfo(parsed.host, parsed.port, type=socket.SOCK_DGRAM)
+        except (OSError, UnicodeError) as error:
             with self._lock:
-                self._error = f"its name can't be resolved: {error.strerror}"
+                self._error = f"its name can't be resolved: {getattr(error, 'strerror', None) or error}"
                 if self._found is None:
                     self._due = self._clock() + min(self._interval, 5.0)
         else:
+            found = [
+                (socket.AddressFamily(family), tuple(part for part in where if not isinstance(part, bytes)))
+                for family, _, _, _, where in answers
+            ]
             with self._lock:
-                self._found = (
-                    socket.AddressFamily(found[0]),
-                    tuple(part for part in found[4] if not isinstance(part, bytes)),
-                )
+                # A name with several addresses lists them in an order that changes.
+                if self._found not in found:
+                    self._found = found[0]
         finally:
             self._resolving = False
 
     def send(self, packet: bytes) -> str:
-        """Send one packet; returns why that failed, or nothing."""
+        """Send one packet; returns why that failed, or nothing.
+
+        Over UDP nothing means that it has left. On loopback a refusal is known at once and is this packet's; from
+        elsewhere it may come later, and ``refused`` tells of it.
+        """
         with self._lock:
             found, error = self._found, self._error
         if found is None:
@@ -79,9 +89,14 @@ class Link:
         except OSError as problem:
             return problem.strerror or str(problem)
         try:
-            made.send(packet)
-        except ConnectionRefusedError:
-            return self._refused(made, packet)
+            try:
+                made.send(packet)
+            except ConnectionRefusedError:
+                if found[0] is socket.AF_UNIX:
+                    raise
+                # The answer to an earlier packet, in the place of this send.
+                self._refused = True
+                made.send(packet)
         except BlockingIOError:
             return "its socket buffer is full"
         except OSError as problem:
@@ -89,21 +104,21 @@ class Link:
                 # The server's socket may have been made anew.
                 self.close()
             return problem.strerror or str(problem)
-        return ""
+        return os.strerror(errno.ECONNREFUSED).lower() if self._pending_refusal() else ""
 
-    def _refused(self, made: socket.socket, packet: bytes) -> str:
-        # On UDP this is the answer to an earlier packet, and takes the place of this send: this packet has not been
-        # sent. It is, once more; whether the earlier one arrived is not known, as ever with UDP.
-        if made.family == socket.AF_UNIX:
-            self.close()
-            return "connection refused"
-        try:
-            made.send(packet)
-        except OSError as problem:
-            return problem.strerror or str(problem)
-        return "connection refused"
+    def refused(self) -> bool:
+        """Whether the last packet that left turned out to be refused; told once."""
+        if self._pending_refusal():
+            self._refused = True
+        refused, self._refused = self._refused, False
+        return refused
 
-    def _open(self, family: socket.AddressFamily, where: tuple[str | int, ...] | str) -> socket.socket:
+    def _pending_refusal(self) -> bool:
+        if self._socket is None:
+            return False
+        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
+
+    def _open(self, family: socket.AddressFamily, where: _Where) -> socket.socket:
         if self._socket is not None and self._connected == where:
             return self._socket
         self.close()
@@ -122,3 +137,16 @@ class Link:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def _without_look_up(address: str) -> tuple[socket.AddressFamily, _Where] | None:
+    if address.startswith("unix:"):
+        return socket.AF_UNIX, address.removeprefix("unix:")
+    parsed = parse_host_port(address)
+    try:
+        version = ipaddress.ip_address(parsed.host).version
+    except ValueError:
+        return None
+    if version == 6:
+        return socket.AF_INET6, (parsed.host, parsed.port, 0, 0)
+    return socket.AF_INET, (parsed.host, parsed.port)

@@ -7,6 +7,7 @@ what could not be sent is counted, never waited for.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Final
 
 from pydantic import AfterValidator, Field
@@ -21,7 +22,7 @@ from phoenixdkim_statsd.link import Link
 SAMPLES_MISSING: Final = MetricSpec(
     "phoenixdkim_exporter_statsd_samples_missing_total",
     Kind.COUNTER,
-    "Measured values that came faster than they could be kept for sending; their counters are complete.",
+    "Measured values that came faster than they could be kept, or whose datagram could not be sent.",
 )
 PACKETS: Final = MetricSpec("phoenixdkim_exporter_statsd_packets_total", Kind.COUNTER, "Datagrams sent.")
 _NOT_SENT: Final = frozenset({"phoenixdkim_build_info"})
@@ -62,6 +63,28 @@ class StatsdOptions(Options):
     """Seconds between two look-ups of the server's name."""
 
 
+_Series = tuple[str, tuple[tuple[str, str], ...]]
+
+
+@dataclass(slots=True)
+class _Packet:
+    """A datagram in the making, and what is lost if it can't be sent.
+
+    Attributes:
+        data: its lines.
+        events: calls of the event hook whose first line, the count, is in it.
+        count: how many events those lines count.
+        samples: measured values in it.
+        told: additions to counters that count no event.
+    """
+
+    data: bytearray = field(default_factory=bytearray)
+    events: int = 0
+    count: int = 0
+    samples: int = 0
+    told: dict[_Series, float] = field(default_factory=dict)
+
+
 class StatsdExporter:
     """Sends what happened at each tick."""
 
@@ -71,13 +94,15 @@ class StatsdExporter:
         self._context: Context | None = None
         self._link: Link | None = None
         self._specs: dict[type[Event], list[MetricSpec]] = {}
-        self._packet = bytearray()
-        self._pending: list[int] = []  # counts of the events whose last line is in the packet
-        self._spoiled = False  # a line of the event under way was lost already
+        self._packet = _Packet()
+        self._last = _Packet()
         self._delivered = 0
-        self._failing = ""
-        self._sent: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
-        for spec in CATALOGUE:
+        self._trouble = ""  # in the tick under way
+        self._failing = ""  # as it was told
+        self._too_long = False
+        self._told: dict[_Series, float] = {}
+        # Counters first: whether an event was delivered or lost is the fate of its count.
+        for spec in sorted(CATALOGUE, key=lambda spec: spec.kind is not Kind.COUNTER):
             if spec.event is not None:
                 self._specs.setdefault(spec.event, []).append(spec)
 
@@ -93,35 +118,44 @@ class StatsdExporter:
 
     @hookimpl
     def phoenixdkim_start(self, context: Context) -> None:
-        """Begin to look up the server's name; a name that is an address is there at once."""
+        """Begin to look up the server's name; an address is there at once."""
         self._context = context
         self._link = Link(context.options.address, context.options.resolve_interval)
         self._link.resolve(wait=0.2)
+        snapshot = context.snapshot()
+        if snapshot.value(PACKETS.name):
+            # A predecessor in this exporter's place has told of these: told again they would be counted twice.
+            self._told = {
+                (family.spec.name, sample.labels): sample.value
+                for family in snapshot.families
+                for sample in family.samples
+                if _counts_no_event(family.spec) and isinstance(sample, Sample)
+            }
 
     @hookimpl
     def phoenixdkim_event(self, event: Event, count: int, samples: Sequence[float]) -> None:
-        """Write the lines of one event."""
+        """Write the lines of one event, its count first."""
         context = self._context
         assert context is not None
         labels = event.labels()
-        self._spoiled = False
-        missing = False
+        first = True
         for spec in self._specs.get(type(event), ()):
             shown = {name: labels[name] for name in spec.labels}
             if spec.kind is Kind.COUNTER:
-                self._put(self._line(spec, shown, str(count), "c"))
+                fits = self._put(self._line(spec, shown, str(count), "c"))
+                if first:
+                    first = False
+                    self._packet.events += 1
+                    if fits:
+                        self._packet.count += count
+                    else:
+                        context.lost(count)
                 continue
             for seconds in samples:
-                self._put(self._line(spec, shown, _milliseconds(seconds), "ms"))
-            missing = missing or len(samples) < count
-        if missing:
-            context.add(SAMPLES_MISSING, amount=count - len(samples))
-        if self._spoiled:
-            # Some of its lines left, some did not: it counts as lost, once.
-            context.lost(count)
-            self._pending.append(0)
-        else:
-            self._pending.append(count)
+                if self._put(self._line(spec, shown, _milliseconds(seconds), "ms")):
+                    self._packet.samples += 1
+            if len(samples) < count:
+                context.add(SAMPLES_MISSING, amount=count - len(samples))
 
     @hookimpl
     def phoenixdkim_tick(self, now: float) -> None:
@@ -139,11 +173,14 @@ class StatsdExporter:
                     self._put_sample(spec, sample)
         self._flush()
         self._delivered = 0
+        self._tell(self._trouble)
+        self._trouble = ""
 
     @hookimpl
     def phoenixdkim_stop(self) -> None:
         """The last tick has sent everything."""
         if self._link is not None:
+            self._learn()
             self._link.close()
 
     def _put_sample(self, spec: MetricSpec, sample: Sample) -> None:
@@ -152,41 +189,74 @@ class StatsdExporter:
             self._put(self._line(spec, labels, _number(sample.value), "g"))
             return
         key = (spec.name, sample.labels)
-        delta = sample.value - self._sent.get(key, 0)
-        self._sent[key] = sample.value
-        if delta > 0:
-            self._put(self._line(spec, labels, _number(delta), "c"))
+        delta = sample.value - self._told.get(key, 0)
+        if delta > 0 and self._put(self._line(spec, labels, _number(delta), "c")):
+            self._packet.told[key] = delta
 
     def _line(self, spec: MetricSpec, labels: dict[str, str], value: str, kind: str) -> bytes:
         assert self._context is not None
         options = self._context.options
         return line(options.prefix, options.tags, spec, labels, value, kind)
 
-    def _put(self, text: bytes) -> None:
+    def _put(self, text: bytes) -> bool:
+        """Add a line to the packet; False when it fits into none."""
         assert self._context is not None
-        if self._packet and len(self._packet) + 1 + len(text) > self._context.options.packet_size:
+        size = self._context.options.packet_size
+        if len(text) > size:
+            if not self._too_long:
+                self._too_long = True
+                self._context.log.error(
+                    "lines of %d octets do not fit into packet_size = %d and are not sent: %.80s",
+                    len(text),
+                    size,
+                    text.decode("ascii", "replace"),
+                )
+            return False
+        if self._packet.data and len(self._packet.data) + 1 + len(text) > size:
             self._flush()
-        if self._packet:
-            self._packet += b"\n"
-        self._packet += text
+        if self._packet.data:
+            self._packet.data += b"\n"
+        self._packet.data += text
+        return True
 
     def _flush(self) -> None:
-        """Send the packet. Events that ended in it are delivered now, or lost."""
-        context, link = self._context, self._link
+        """Send the packet. What is in it is delivered now, or lost; additions to counters are told again later."""
+        context, link, packet = self._context, self._link, self._packet
         assert context is not None and link is not None
-        if self._packet:
-            failure = link.send(bytes(self._packet))
-            self._packet.clear()
+        self._learn()
+        if packet.data:
+            failure = link.send(bytes(packet.data))
+            self._learn()
             if failure:
-                self._spoiled = True
-                if lost := sum(self._pending):
-                    context.lost(lost)
+                self._trouble = failure
+                self._lose(packet, unsay=False)
+                self._last = _Packet()
             else:
                 context.add(PACKETS)
-            self._tell(failure)
-        self._delivered += len(self._pending)
-        self._pending.clear()
+                for key, delta in packet.told.items():
+                    self._told[key] = self._told.get(key, 0) + delta
+                self._last = packet
+        self._packet = _Packet()
+        self._delivered += packet.events
         context.delivered(self._delivered)
+
+    def _learn(self) -> None:
+        """Find out whether the last packet was refused after it had left."""
+        assert self._link is not None
+        if self._link.refused():
+            self._trouble = "connection refused"
+            self._lose(self._last, unsay=True)
+            self._last = _Packet()
+
+    def _lose(self, packet: _Packet, unsay: bool) -> None:
+        assert self._context is not None
+        if packet.count:
+            self._context.lost(packet.count)
+        if packet.samples:
+            self._context.add(SAMPLES_MISSING, amount=packet.samples)
+        if unsay:
+            for key, delta in packet.told.items():
+                self._told[key] -= delta
 
     def _tell(self, failure: str) -> None:
         assert self._context is not None
@@ -198,6 +268,10 @@ class StatsdExporter:
         else:
             log.info("%s takes datagrams again", address)
         self._failing = failure
+
+
+def _counts_no_event(spec: MetricSpec) -> bool:
+    return spec.kind is Kind.COUNTER and spec.event is None
 
 
 def _milliseconds(seconds: float) -> str:
