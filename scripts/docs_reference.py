@@ -9,6 +9,7 @@ from docs_markdown import cell, page, table
 
 from phoenixdkim import events, hookspecs, metrics
 from phoenixdkim.cli.metrics import label_values, samples
+from phoenixdkim.dkim.advice import ADVICE, UNSIGNED_ADVICE
 from phoenixdkim.dkim.results import REASONS, UNSIGNED_REASONS, Result
 from phoenixdkim.dkim.verify import PRECEDENCE
 from phoenixdkim.policy import Disposition
@@ -59,9 +60,10 @@ def metrics_page() -> str:
 def reasons() -> str:
     """The page of reasons."""
     verdicts = [
-        (f"`{reason}`", str(entry.result), cell(entry.text), cell(entry.source)) for reason, entry in REASONS.items()
+        (f"`{reason}`", str(entry.result), cell(entry.text), cell(ADVICE[reason]), cell(entry.source))
+        for reason, entry in REASONS.items()
     ]
-    unsigned = [(f"`{reason}`", cell(text)) for reason, text in UNSIGNED_REASONS.items()]
+    unsigned = [(f"`{reason}`", cell(text), cell(UNSIGNED_ADVICE[reason])) for reason, text in UNSIGNED_REASONS.items()]
     results = [
         (f"`{result}`", RESULTS[result], str(sum(entry.result is result for entry in REASONS.values())))
         for result in PRECEDENCE
@@ -78,8 +80,8 @@ def reasons() -> str:
         " message (`verifying.on_fail` and its like) and is counted in `phoenixdkim_verifications_total`. Every"
         " signature has its own clause in Authentication-Results, and is counted in"
         " `phoenixdkim_signature_verifications_total`.\n",
-        "## Reasons of verdicts\n\n" + table(("reason", "result", "words", "source"), verdicts),
-        "## Reasons for not signing\n\n" + table(("reason", "meaning"), unsigned),
+        "## Reasons of verdicts\n\n" + table(("reason", "result", "words", "what to do", "source"), verdicts),
+        "## Reasons for not signing\n\n" + table(("reason", "meaning", "what to do"), unsigned),
         "## What is done with a message\n\n"
         + "Set by `verifying.on_fail` and its like, and by `milter.on_internal_error`.\n\n"
         + table(

@@ -15,6 +15,7 @@ from phoenixdkim import authres
 from phoenixdkim.cli.message import LookUp, process, read_message, timestamp
 from phoenixdkim.config.build import build
 from phoenixdkim.config.load import read
+from phoenixdkim.dkim.advice import ADVICE
 from phoenixdkim.dkim.keys import KeyAnswer
 from phoenixdkim.dkim.results import REASONS, Reason, Result
 from phoenixdkim.dkim.verify import SignatureVerdict, determinative
@@ -132,12 +133,15 @@ def _as_json(result: Result, reason: Reason, verdicts: Sequence[SignatureVerdict
     return {
         "result": str(result),
         "reason": str(reason),
+        "advice": ADVICE[reason],
         "authentication_results": field,
         "signatures": [
             {
                 "result": str(verdict.result),
                 "reason": str(verdict.reason),
                 "text": REASONS[verdict.reason].text,
+                "detail": verdict.detail,
+                "advice": ADVICE[verdict.reason],
                 "algorithm": str(verdict.algorithm),
                 "domain": _text(verdict.domain),
                 "selector": _text(verdict.selector),
