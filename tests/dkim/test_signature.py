@@ -44,7 +44,6 @@ def test_defaults() -> None:
     "changes",
     [
         {"x-unknown": None, "r": "y", "atps": "example.net", "atpsh": "none", "z": "From:x|y", "zz": ""},  # V24, V25
-        {"a": "RSA-SHA256"},
         {"a": "ed25519-sha256"},
         {"c": "relaxed"},
         {"c": "simple/relaxed"},
@@ -54,7 +53,6 @@ def test_defaults() -> None:
         {"i": "joe=2Bx@Sub.EXAMPLE.com"},  # V16, V17
         {"q": "dns/txt"},
         {"q": "x-other : dns/txt"},
-        {"q": "dns"},
         {"l": "0"},
         {"l": "9" * 76},
         {"t": str(NOW + 300)},
@@ -82,6 +80,10 @@ def test_accepted(changes: dict[str, str | None]) -> None:
         ({"a": "dsa-sha256"}, Reason.UNKNOWN_ALGORITHM),
         ({"a": "other"}, Reason.UNKNOWN_ALGORITHM),
         ({"a": ""}, Reason.UNKNOWN_ALGORITHM),
+        ({"a": "RSA-SHA256"}, Reason.UNKNOWN_ALGORITHM),  # V01
+        ({"c": "Relaxed"}, Reason.UNKNOWN_CANONICALIZATION),  # V01
+        ({"q": "DNS/TXT"}, Reason.UNKNOWN_QUERY_METHOD),  # V01
+        ({"q": "dns"}, Reason.UNKNOWN_QUERY_METHOD),
         ({"c": "nowsp"}, Reason.UNKNOWN_CANONICALIZATION),  # V11
         ({"c": "relaxed/nowsp"}, Reason.UNKNOWN_CANONICALIZATION),
         ({"c": "relaxed/"}, Reason.UNKNOWN_CANONICALIZATION),

@@ -294,7 +294,7 @@ def _verdict(
 def _refused(error: SignatureError) -> SignatureVerdict:
     tags = error.tags
     try:
-        algorithm = Algorithm(tags.get(b"a", b"").lower().decode("ascii"))
+        algorithm = Algorithm(tags.get(b"a", b"").decode("ascii"))
     except (ValueError, UnicodeDecodeError):
         algorithm = Algorithm.OTHER
     domain = without_white_space(tags.get(b"d", b""))[:253]
