@@ -54,8 +54,14 @@ def test_d06_d07_d10_d13_d15_usable(record: bytes) -> None:
 
 
 def test_d08_d11_d12_flags() -> None:
-    key = parse_key_record(b"v=DKIM1; h=sha1 : SHA256; t=y : s; " + P, LIMITS)
+    key = parse_key_record(b"v=DKIM1; h=sha1 : sha256; t=y : s; " + P, LIMITS)
     assert (key.hashes, key.strict, key.testing) == (frozenset((b"sha1", b"sha256")), True, True)
+
+
+def test_v01_d08_hashes_and_flags_are_told_apart_by_case() -> None:
+    key = parse_key_record(b"v=DKIM1; h=SHA256:sha 256; t=Y:S; " + P, LIMITS)
+    assert key.hashes is not None and b"sha256" not in key.hashes
+    assert not key.strict and not key.testing
 
 
 def test_d14_ed25519() -> None:
@@ -80,6 +86,9 @@ N = rsa_private().public_key().public_numbers().n
         (b"v=DKIM1; p= \t ;", Reason.KEY_REVOKED),
         (P + b"; " + P, Reason.KEY_RECORD_SYNTAX),  # V02
         (b"k=dsa; " + P, Reason.KEY_TYPE_UNKNOWN),  # D07
+        (b"k=RSA; " + P, Reason.KEY_TYPE_UNKNOWN),  # V01
+        (b"s=EMAIL; " + P, Reason.KEY_SERVICE_MISMATCH),  # V01
+        (b"s=e mail; " + P, Reason.KEY_SERVICE_MISMATCH),
         (b"s=tlsrpt; " + P, Reason.KEY_SERVICE_MISMATCH),  # D10
         (b"p=!!!!", Reason.KEY_MALFORMED),
         (b"p=\xff\xfe", Reason.KEY_MALFORMED),
