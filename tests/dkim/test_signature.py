@@ -138,6 +138,9 @@ def test_accepted(changes: dict[str, str | None]) -> None:
         ({"i": "a@"}, Reason.BAD_IDENTITY),
         ({"i": "a@exam ple.com"}, Reason.BAD_IDENTITY),
         ({"i": "a\0@example.com"}, Reason.BAD_IDENTITY),
+        ({"i": "a@b.example@example.com"}, Reason.BAD_IDENTITY),  # K5
+        ({"i": '"a"@b.example"@example.com'}, Reason.BAD_IDENTITY),  # K5
+        ({"i": "jö@example.com"}, Reason.BAD_IDENTITY),  # E01
         ({"i": "a" * 2000 + "@example.com"}, Reason.BAD_IDENTITY),
         *(({"l": value}, Reason.BAD_LENGTH) for value in ("", "-1", "0x1", "1 2", "9" * 77, "+1", "1.0", b"\xb2")),
         ({"q": ""}, Reason.UNKNOWN_QUERY_METHOD),  # V20
@@ -172,6 +175,12 @@ def test_e02_u_labels_in_internationalised_mail() -> None:
     assert found.domain == "exämple.com".encode()
     assert found.identity == "jö@Sub.EXÄMPLE.com".encode()
     assert not found.strict_identity
+
+
+def test_e04_bad_utf8_in_the_local_part_of_internationalised_mail() -> None:
+    with pytest.raises(SignatureError) as caught:
+        read(eai=True, i=b"j\xff@example.com")
+    assert caught.value.reason is Reason.BAD_IDENTITY
 
 
 @pytest.mark.parametrize("domain", [b"\xff\xfe.com", "\u202eexample.com".encode(), "a\u3002\u3002b.com".encode()])

@@ -206,13 +206,28 @@ def _identity(value: bytes | None, a_domain: bytes, domain: bytes, eai: bool) ->
         return b"@" + domain, True
     local, at, own_domain = value.rpartition(b"@")
     # dkim-quoted-printable lets white space stand in the local part, the domain has none.
-    value = without_white_space(local) + at + own_domain
+    local = without_white_space(local)
+    value = local + at + own_domain
     own = _a_labels(own_domain, eai) if at else None
     if own is None or len(value) > 1024 or not all(32 < octet != 127 for octet in value):
+        raise SignatureError(Reason.BAD_IDENTITY)
+    if not value.isascii() and not (eai and _is_utf8(value)):
+        raise SignatureError(Reason.BAD_IDENTITY)
+    # Outside of a quoted string another reader could take the first of two '@' for the one before the domain.
+    quoted = len(local) > 1 and local[:1] == local[-1:] == b'"' and b'"' not in local[1:-1]
+    if b"@" in local and not quoted:
         raise SignatureError(Reason.BAD_IDENTITY)
     if own != a_domain and not own.endswith(b"." + a_domain):
         raise SignatureError(Reason.IDENTITY_MISMATCH)
     return value, own == a_domain
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _query_methods(value: bytes | None) -> None:
