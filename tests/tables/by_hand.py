@@ -111,7 +111,9 @@ def field(
     canonical = (relaxed_body if how[1] == "relaxed" else simple_body)(body)
     body_hash = (hashlib.sha1 if sha1 else hashlib.sha256)(canonical[:covered]).digest()
     value = value.replace(b"{bh}", base64.b64encode(body_hash))
-    fields = [*_select(head, names), (name, value.replace(b"{b}", b""))]
+    # RFC 6376 section 3.7: the value of b= is taken out, and all white space around it.
+    unsigned = re.sub(rb"[ \t\r\n]*\{b\}[ \t\r\n]*", b"", value)
+    fields = [*_select(head, names), (name, unsigned)]
     if how[0] == "relaxed":
         text = b"\r\n".join(relaxed_header(*entry) for entry in fields)
     else:

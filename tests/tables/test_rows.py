@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from tables.every import ROWS
 from tables.judge import demand, outcome_of
 from tables.row import Row
-from tables.signature_tags import ROWS
-
-ALL = ROWS
 
 
-@pytest.mark.parametrize("row", ALL, ids=str)
+@pytest.mark.parametrize("row", ROWS, ids=str)
 def test_row(row: Row) -> None:
     demand(row, outcome_of(row))
 
 
 def test_names_are_unique() -> None:
-    names = [row.name for row in ALL]
+    names = [row.name for row in ROWS]
     assert len(set(names)) == len(names)

@@ -1,0 +1,10 @@
+"""All rows of all tables."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tables import signature_tags
+from tables.row import Row
+
+ROWS: Final[tuple[Row, ...]] = (*signature_tags.ROWS,)
