@@ -14,7 +14,7 @@ from phoenixdkim.dkim.keys import KeyAnswer, key_answer
 from phoenixdkim.dkim.limits import Limits
 from phoenixdkim.dkim.results import Algorithm, DnssecStatus
 from phoenixdkim.dkim.sign import Signer, SigningKey, SignOptions
-from phoenixdkim.dkim.verify import LengthPolicy, SignatureVerdict, Verifier
+from phoenixdkim.dkim.verify import FromPolicy, LengthPolicy, SignatureVerdict, Verifier
 from phoenixdkim.keystore import public_record
 
 NOW = 1_700_000_000
@@ -101,6 +101,7 @@ def verify(
     now: int = NOW,
     limits: Limits = LIMITS,
     length_policy: LengthPolicy = LengthPolicy.POLICY,
+    from_policy: FromPolicy = FromPolicy.POLICY,
     hidden_name: bool = False,
     chunk: int = 0,
 ) -> tuple[SignatureVerdict, ...]:
@@ -112,6 +113,7 @@ def verify(
         now=now,
         limits=limits,
         length_policy=length_policy,
+        from_policy=from_policy,
         hidden_name=hidden_name,
         chunk=chunk,
     )
@@ -125,10 +127,13 @@ def verify_fields(
     now: int = NOW,
     limits: Limits = LIMITS,
     length_policy: LengthPolicy = LengthPolicy.POLICY,
+    from_policy: FromPolicy = FromPolicy.POLICY,
     hidden_name: bool = False,
     chunk: int = 0,
 ) -> tuple[SignatureVerdict, ...]:
-    verifier = Verifier(fields, limits, now, length_policy=length_policy, hidden_name=hidden_name)
+    verifier = Verifier(
+        fields, limits, now, length_policy=length_policy, from_policy=from_policy, hidden_name=hidden_name
+    )
     for at in range(0, len(body), chunk or len(body) or 1):
         verifier.body(body[at : at + (chunk or len(body))])
     return verifier.finish(answers(records, verifier.key_names, limits))

@@ -26,7 +26,7 @@ import idna
 from phoenixdkim.dkim.limits import Limits
 from phoenixdkim.dkim.results import Result
 from phoenixdkim.dkim.sign import SigningKey, SignOptions
-from phoenixdkim.dkim.verify import LengthPolicy
+from phoenixdkim.dkim.verify import FromPolicy, LengthPolicy
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Keys = tuple[SigningKey, ...]
@@ -180,6 +180,7 @@ class Policy:
         limits: bounds on work.
         sign_options: how signatures are made.
         length_policy: what is made of l=.
+        from_policy: what is made of several From fields.
         add_none: write Authentication-Results for messages without signature too.
         remove_forged: remove Authentication-Results that bear our name.
         on_internal_error: for a message inside which something went wrong.
@@ -195,6 +196,7 @@ class Policy:
     limits: Limits = Limits()  # noqa: RUF009 - frozen
     sign_options: SignOptions = SignOptions()  # noqa: RUF009 - frozen
     length_policy: LengthPolicy = LengthPolicy.POLICY
+    from_policy: FromPolicy = FromPolicy.POLICY
     add_none: bool = True
     remove_forged: bool = True
     on_internal_error: Disposition = Disposition.TEMPFAIL

@@ -132,6 +132,7 @@ trust_authenticated = false
 [verifying]
 authserv_id = "mx.example.org"
 length_policy = "accept"
+multiple_from = "report"
 on_fail = "quarantine"
 on_permerror = "tempfail"
 add_none = false
@@ -148,6 +149,7 @@ query_timeout = 1
     assert not policy.trusted("127.0.0.1", True)
     assert policy.authserv_id == b"mx.example.org"
     assert policy.length_policy == "accept"
+    assert policy.from_policy == "report"
     assert policy.disposition(Result.FAIL) is Disposition.QUARANTINE
     assert policy.disposition(Result.PERMERROR) is Disposition.TEMPFAIL
     assert not policy.add_none

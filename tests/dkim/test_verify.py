@@ -14,7 +14,7 @@ from phoenixdkim.dkim.keys import KeyAnswer, KeyOutcome
 from phoenixdkim.dkim.limits import Limits
 from phoenixdkim.dkim.results import Algorithm, DnssecStatus, Reason, Result
 from phoenixdkim.dkim.sign import SignOptions
-from phoenixdkim.dkim.verify import LengthPolicy, SignatureVerdict, Verifier, determinative
+from phoenixdkim.dkim.verify import FromPolicy, LengthPolicy, SignatureVerdict, Verifier, determinative
 from phoenixdkim.keystore import public_record
 from signed_mail import (
     LIMITS,
@@ -226,6 +226,29 @@ def test_k4_m6_reasons_of_the_whole_message(message: bytes, reason: Reason) -> N
     verdicts = verify(message, ZONE)
     assert [v.reason for v in verdicts] == [reason, reason]
     assert all(v.result is not Result.PASS and v.domain == b"example.com" for v in verdicts)
+
+
+@pytest.mark.parametrize(
+    "policy, result, reason, detail",
+    [
+        (FromPolicy.POLICY, Result.POLICY, Reason.MULTIPLE_FROM, ""),
+        (FromPolicy.PERMERROR, Result.PERMERROR, Reason.MULTIPLE_FROM, ""),
+        (FromPolicy.REPORT, Result.PASS, Reason.VERIFIED, "several From fields"),
+    ],
+)
+def test_k4_several_from_by_option(policy: FromPolicy, result: Result, reason: Reason, detail: str) -> None:
+    """A second From above the signed one: h= names From once, so the signature still holds."""
+    verdict = one(b"From: eve@example.org\r\n" + ED_ONLY, from_policy=policy)
+    assert (verdict.result, verdict.reason, verdict.detail) == (result, reason, detail)
+    assert one(ED_ONLY, from_policy=policy).result is Result.PASS
+
+
+def test_k4_reported_several_from_with_an_unsigned_tail() -> None:
+    message = b"From: eve@example.org\r\n" + TAIL
+    verdict = one(message, from_policy=FromPolicy.REPORT)
+    assert (verdict.result, verdict.reason) == (Result.POLICY, Reason.UNSIGNED_TAIL)
+    verdict = one(message, from_policy=FromPolicy.REPORT, length_policy=LengthPolicy.REPORT)
+    assert (verdict.result, verdict.detail) == (Result.PASS, "several From fields, unsigned text after signed body")
 
 
 def test_hidden_name_is_neutral() -> None:

@@ -79,6 +79,7 @@ def build(
             signing.signature_ttl or None,
         ),
         length_policy=verifying.length_policy,
+        from_policy=verifying.multiple_from,
         add_none=verifying.add_none,
         remove_forged=verifying.remove_forged,
         on_internal_error=Disposition(config.milter.on_internal_error),

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from phoenixdkim.dkim.canonical import Canonicalization
 from phoenixdkim.dkim.limits import Limits
 from phoenixdkim.dkim.sign import OVERSIGNED, RECOMMENDED
-from phoenixdkim.dkim.verify import LengthPolicy
+from phoenixdkim.dkim.verify import FromPolicy, LengthPolicy
 from phoenixdkim.dns.options import ResolverOptions, parse_nameserver
 from phoenixdkim.keystore import Permissions
 from phoenixdkim.log import Destination
@@ -277,6 +277,9 @@ class Verifying(Table):
     length_policy: Annotated[LengthPolicy, _Lax] = LengthPolicy.POLICY
     """What is made of text after the part of the body that l= covers: result ``policy``, ``accept`` it, or ``report``
     it beside the result."""
+    multiple_from: Annotated[FromPolicy, _Lax] = FromPolicy.POLICY
+    """What is made of a message with several From fields, of which a reader may show any: result ``policy`` or
+    ``permerror`` for each signature, or ``report`` it beside the result. Such a message is never signed."""
     on_fail: Annotated[Disposition, _Lax] = Disposition.ACCEPT
     """What happens to a message with result fail. RFC 6376 section 6.1 advises to treat it as unsigned."""
     on_permerror: Annotated[Disposition, _Lax] = Disposition.ACCEPT

@@ -118,7 +118,7 @@ class ReasonEntry:
     """One row of the table of reasons.
 
     Attributes:
-        result: the verdict that goes with the reason, unless an option turns it into ``policy``.
+        result: the verdict that goes with the reason, unless an option gives it another.
         text: the words in Authentication-Results and in the manual; ASCII, no quotes, no semicolon.
         source: the document that asks for it.
     """

@@ -56,6 +56,14 @@ class LengthPolicy(StrEnum):
     REPORT = "report"
 
 
+class FromPolicy(StrEnum):
+    """What to make of several From fields (RFC 6376 section 8.15): RFC 5322 allows one, and readers show any."""
+
+    POLICY = "policy"
+    PERMERROR = "permerror"
+    REPORT = "report"
+
+
 @dataclass(frozen=True, slots=True)
 class SignatureVerdict:
     """What one signature is worth.
@@ -95,6 +103,7 @@ class Verifier:
         now: int,
         *,
         length_policy: LengthPolicy = LengthPolicy.POLICY,
+        from_policy: FromPolicy = FromPolicy.POLICY,
         hidden_name: bool = False,
     ) -> None:
         """Read the signatures.
@@ -104,10 +113,13 @@ class Verifier:
             limits: bounds on work.
             now: Unix time in seconds.
             length_policy: what unsigned text after l= means.
+            from_policy: what several From fields mean.
             hidden_name: the header had a field whose name could not be had, so no hash can be trusted.
         """
         self._limits = limits
         self._length_policy = length_policy
+        self._from_policy = from_policy
+        self._several_from = False
         self._rows: list[Signature | SignatureVerdict] = []
         self._index = HeaderIndex(fields)
         self._finished = False
@@ -135,7 +147,10 @@ class Verifier:
             except SignatureError as error:
                 self._rows.append(_refused(error))
                 continue
-            self._rows.append(signature if whole is None else _verdict(signature, whole))
+            if whole is None:
+                self._rows.append(signature)
+            else:
+                self._rows.append(_verdict(signature, whole, result=self._result_of(whole)))
 
     def _whole_message(self, fields: Sequence[HeaderField], hidden_name: bool) -> Reason | None:
         """A reason that holds for every signature of the message."""
@@ -147,8 +162,17 @@ class Verifier:
         if hidden_name:
             return Reason.HIDDEN_HEADER_NAME
         authors = self._index.count(b"from")
-        if authors != 1:
-            return Reason.MULTIPLE_FROM if authors else Reason.NO_FROM
+        if not authors:
+            return Reason.NO_FROM
+        if authors > 1:
+            self._several_from = self._from_policy is FromPolicy.REPORT
+            return None if self._several_from else Reason.MULTIPLE_FROM
+        return None
+
+    def _result_of(self, reason: Reason) -> Result | None:
+        """The result that an option gives to a reason; None for its own."""
+        if reason is Reason.MULTIPLE_FROM and self._from_policy is FromPolicy.PERMERROR:
+            return Result.PERMERROR
         return None
 
     @property
@@ -188,11 +212,12 @@ class Verifier:
                 return _verdict(signature, record, answer)
             reason = self._try_key(signature, record)
             if reason is Reason.VERIFIED:
-                if tail is None or self._length_policy is LengthPolicy.ACCEPT:
-                    return _verdict(signature, reason, answer, record)
-                if self._length_policy is LengthPolicy.POLICY:
-                    reason = tail
-                return _verdict(signature, reason, answer, record, REASONS[tail].text)
+                told = [REASONS[Reason.MULTIPLE_FROM].text] if self._several_from else []
+                if tail is not None and self._length_policy is not LengthPolicy.ACCEPT:
+                    told.append(REASONS[tail].text)
+                    if self._length_policy is LengthPolicy.POLICY:
+                        reason = tail
+                return _verdict(signature, reason, answer, record, ", ".join(told))
             # A key that was tried says more than one that did not suit.
             if failed is None or reason is Reason.SIGNATURE_MISMATCH:
                 failed = _verdict(signature, reason, answer, record)
@@ -274,10 +299,11 @@ def _verdict(
     answer: KeyAnswer | None = None,
     record: KeyRecord | Reason | None = None,
     detail: str = "",
+    result: Result | None = None,
 ) -> SignatureVerdict:
     key = record if isinstance(record, KeyRecord) else None
     return SignatureVerdict(
-        REASONS[reason].result,
+        result or REASONS[reason].result,
         reason,
         signature.algorithm,
         signature.domain,

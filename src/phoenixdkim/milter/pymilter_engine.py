@@ -10,16 +10,20 @@ libmilter moves a session between threads from callback to callback: all state h
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
+from types import TracebackType
 from typing import Any, Final
 
 import milter
@@ -42,7 +46,12 @@ _NO_REPLIES: Final = milter.P_NR_CONN | milter.P_NR_MAIL | milter.P_NR_HDR | mil
 _WANTED: Final = _UNWANTED | _NO_REPLIES | milter.P_HDR_LEADSPC
 
 _FIELDS_PUT_ASIDE: Final = 256
-"""Fields that are put aside before the session, which has limits, is given them."""
+_OCTETS_PUT_ASIDE: Final = 65536
+"""What is put aside before the session, which has limits, is given it."""
+
+_MAX_PACKET: Final = 1_048_575
+"""Octets of one milter packet, so of one header field (MILTER_MDS_1M). libmilter's own 65,535 are less than the
+102,400 that Postfix lets a field have, and a longer packet ends the session."""
 
 _ANSWERS: Final = {
     Disposition.ACCEPT: milter.CONTINUE,
@@ -53,6 +62,11 @@ _ANSWERS: Final = {
 }
 
 
+_current: ContextVar[_Connection | None] = ContextVar("_current", default=None)
+"""The connection whose callback runs. pymilter keeps a thread state, and so a context, for each connection: what is set
+in one callback is there in all later ones, whichever thread of libmilter's runs them."""
+
+
 class _Connection:
     """What is known of one milter connection; hangs on the context."""
 
@@ -60,11 +74,13 @@ class _Connection:
         "address",
         "authenticated",
         "broken",
+        "hidden",
         "in_message",
         "late",
         "leading_space",
         "overloaded",
         "raw",
+        "raw_octets",
         "replies",
         "session",
         "started_ns",
@@ -76,6 +92,8 @@ class _Connection:
         self.authenticated = False
         self.session: MessageSession | None = None
         self.raw: list[tuple[str, bytes]] = []
+        self.raw_octets = 0
+        self.hidden = False
         self.under_way = False
         self.in_message = False
         self.late = False
@@ -93,6 +111,8 @@ class _Connection:
     def forget_message(self) -> None:
         self.session = None
         self.raw = []
+        self.raw_octets = 0
+        self.hidden = False
         self.under_way = False
         self.broken = None
         self.started_ns = 0
@@ -153,6 +173,25 @@ class Engine:
         milter.set_close_callback(self.close)
         milter.settimeout(self._options.timeout)
         milter.register("phoenixdkim", negotiate=self.negotiate)
+        _allow_large_packets()
+        self._watch_hidden_names()
+
+    def _watch_hidden_names(self) -> None:
+        """See to it that a field whose name can't be decoded is noticed.
+
+        pymilter decodes names in C, before it calls us. What fails there goes to ``sys.excepthook`` and nowhere else,
+        in the thread state of the connection; by default it would be written to stderr, which may block.
+        """
+        before = sys.excepthook
+
+        def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+            connection = _current.get()
+            if connection is None or not isinstance(error, UnicodeDecodeError):
+                before(kind, error, trace)
+            elif connection.in_message:
+                connection.hidden = True
+
+        sys.excepthook = hook
 
     def run(self) -> None:
         """Serve. Returns only when libmilter fails."""
@@ -194,6 +233,7 @@ class Engine:
             self._writer.set_sessions(sessions)
         connection = _Connection(protocol, sessions > self._options.max_sessions)
         context.setpriv(connection)
+        _current.set(connection)
         return connection
 
     def _connection(self, context: Any) -> _Connection:
@@ -257,9 +297,10 @@ class Engine:
         try:
             raw = connection.raw
             raw.append((name, text))
+            connection.raw_octets += len(text)
             if not connection.started_ns:
                 connection.started_ns = time.monotonic_ns()
-            if len(raw) >= _FIELDS_PUT_ASIDE:
+            if len(raw) >= _FIELDS_PUT_ASIDE or connection.raw_octets >= _OCTETS_PUT_ASIDE:
                 self._take_fields(connection)
         except Exception:  # noqa: BLE001 - the fence
             self._fence(connection, Stage.HEADER)
@@ -268,6 +309,7 @@ class Engine:
     def _take_fields(self, connection: _Connection) -> None:
         """Hand the fields put aside to the session."""
         raw, connection.raw = connection.raw, []
+        connection.raw_octets = 0
         if connection.broken is not None or connection.overloaded or not raw:
             return
         try:
@@ -291,11 +333,17 @@ class Engine:
                 session = connection.session or self._begin(connection)
                 if not connection.under_way:
                     connection.under_way = True
-                    session.end_of_headers()
+                    self._end_of_headers(connection, session)
                 session.body(chunk)
         except Exception:  # noqa: BLE001 - the fence
             self._fence(connection, Stage.BODY)
         return connection.replies[Stage.BODY]
+
+    @staticmethod
+    def _end_of_headers(connection: _Connection, session: MessageSession) -> None:
+        if connection.hidden:
+            session.hidden_header()
+        session.end_of_headers()
 
     def eom(self, context: Any) -> int:
         """Finish the message: tell the MTA, the log and the ledger the same outcome."""
@@ -334,7 +382,7 @@ class Engine:
             return failed(connection.broken, self._policy.on_internal_error)
         session = connection.session or self._begin(connection)
         if not connection.under_way:
-            session.end_of_headers()
+            self._end_of_headers(connection, session)
         return session.end_of_message(self._answers(session.key_names, batch))
 
     def _answers(self, names: tuple[bytes, ...], batch: Batch) -> dict[bytes, KeyAnswer]:
@@ -379,6 +427,18 @@ class Engine:
                 self._sessions -= 1
                 self._writer.set_sessions(self._sessions)
         return milter.CONTINUE
+
+
+def _allow_large_packets() -> None:
+    """Let libmilter take packets of ``_MAX_PACKET`` octets; pymilter has no function for it."""
+    library = ctypes.CDLL(milter.__file__)
+    try:
+        set_size = library.smfi_setmaxdatasize
+    except AttributeError:
+        # A libmilter older than 8.14: fields over 65,535 octets end the session, as they always did there.
+        return
+    set_size.restype, set_size.argtypes = ctypes.c_size_t, [ctypes.c_size_t]
+    set_size(_MAX_PACKET)
 
 
 def _macro(context: Any, name: str) -> str:

@@ -32,6 +32,8 @@ from phoenixdkim.milter.outcome import DeleteField, Edit, InsertField, Outcome, 
 from phoenixdkim.policy import Disposition, Policy
 
 _AUTHENTICATION_RESULTS: Final = b"authentication-results"
+_READ_BEYOND: Final = 65536
+"""Octets over the limit that are still kept: the limit is found by the verifier, with its reason."""
 _REFUSALS: Final = {
     Disposition.TEMPFAIL: SmtpReply("451", "4.7.5", "DKIM result {result}, try again later"),
     Disposition.REJECT: SmtpReply("550", "5.7.20", "message refused by DKIM policy, result {result}"),
@@ -102,23 +104,30 @@ class MessageSession:
             name: as found.
             value: all after the colon, leading space and folds (CRLF and white space) included.
         """
-        policy = self._policy
-        lowered = name.lower()
-        if lowered == _AUTHENTICATION_RESULTS:
-            # Counted and judged even past the limits below: what pretends to be ours must not survive.
-            self._ordinals += 1
-            if authres.forged(value, policy.authserv_id):
-                self._forged.append(DeleteField(name, self._ordinals))
+        limits = self._policy.limits
+        lowered = name.lower().rstrip(b" \t")
         self._octets += len(name) + len(value) + 3
-        limits = policy.limits
-        if len(self.fields) > limits.max_header_fields or self._octets > limits.max_header_octets + 65536:
+        beyond = len(self.fields) > limits.max_header_fields or self._octets > limits.max_header_octets + _READ_BEYOND
+        if lowered == _AUTHENTICATION_RESULTS:
+            self._ordinals += 1
+            # What pretends to be ours must not survive, past the limits either; there it is not worth reading.
+            if beyond or authres.forged(value, self._policy.authserv_id):
+                self._forged.append(DeleteField(name.rstrip(b" \t"), self._ordinals))
+        if beyond:
             return
         self.fields.append(HeaderField(name, value))
-        if lowered.rstrip(b" \t") == b"from":
+        if lowered == b"from":
             self._from.append(value)
+        elif not lowered.isascii():
+            self._hidden = True
 
     def hidden_header(self) -> None:
-        """Note a field whose name could not be had (a byte above 127 in a name never reaches Python)."""
+        """Note a field whose name could not be had: one that is no UTF-8 never gets past pymilter.
+
+        Field names are ASCII (RFC 5322 section 2.2, which RFC 6532 leaves as it is), so a name in UTF-8, which can be
+        had, counts the same. No h= can name either, but a reader that takes ``From`` and an invisible character for
+        From would show what nobody signed.
+        """
         self._hidden = True
 
     @property
@@ -136,7 +145,12 @@ class MessageSession:
         if not policy.verifying:
             return ()
         self._verifier = Verifier(
-            self.fields, policy.limits, self._now, length_policy=policy.length_policy, hidden_name=self._hidden
+            self.fields,
+            policy.limits,
+            self._now,
+            length_policy=policy.length_policy,
+            from_policy=policy.from_policy,
+            hidden_name=self._hidden,
         )
         self.key_names = self._verifier.key_names
         return self.key_names
