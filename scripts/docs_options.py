@@ -12,7 +12,7 @@ from typing import Any
 from docs_markdown import cell, page, table
 from pydantic.fields import FieldInfo
 
-from phoenixdkim.config.model import LimitsTable
+from phoenixdkim.config.bounds import BOUNDS
 from phoenixdkim.config.sample import default_text, options, plain, tables
 from phoenixdkim.exporters.inspection import installed
 from phoenixdkim.options import Options
@@ -102,26 +102,26 @@ def configuration() -> str:
 def limits() -> str:
     """The page of limits."""
     rows = []
-    for name, info in LimitsTable.model_fields.items():
-        rows.append(
-            (f"`limits.{name}`", default_text(info), cell(_bounds(info).removeprefix(", ")), cell(plain_md(info)))
-        )
     others = []
-    wanted = {"milter": ("max_sessions", "max_generations", "timeout"), "dns": ()}
     for anchor, _, _, entries in sections():
         for name, info in entries:
-            if anchor == "dns" and _annotation(info.annotation) in ("whole number", "number"):
-                pass
-            elif name not in wanted.get(anchor, ()):
+            option = f"{anchor}.{name}"
+            start = (f"`{option}`", default_text(info), cell(_bounds(info).removeprefix(", ")))
+            if bound := BOUNDS.get(option):
+                reasons = ", ".join(f"`{reason}`" for reason in bound.reasons)
+                rows.append((*start, cell(plain_md(info)), reasons, cell(bound.why)))
                 continue
-            others.append((f"`{anchor}.{name}`", default_text(info), cell(_bounds(info)[2:]), cell(plain_md(info))))
+            is_number = _annotation(info.annotation) in ("whole number", "number")
+            if (anchor == "dns" and is_number) or option in ("milter.max_generations", "milter.timeout"):
+                others.append((*start, cell(plain_md(info))))
     head = ("option", "default", "may be", "meaning")
     return page(
         "Limits",
-        "All limits hold before anything is computed. What is over one has a result and a reason of its own, see"
-        " [reasons](reasons.md).",
-        "## Messages and key records\n\n" + table(head, rows),
-        "## Sessions and look-ups\n\n" + table(head, others),
+        "All limits hold before the work that they bound is done. What is over one has a result and a reason of its"
+        " own, which stand in Authentication-Results and in the log; see [reasons](reasons.md).",
+        "## Bounds with a reason\n\n" + table((*head, "reason", "why"), rows),
+        "## Other bounds\n\nThey bound what the daemon keeps; no message has another result for them.\n\n"
+        + table(head, others),
     )
 
 

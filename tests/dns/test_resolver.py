@@ -210,7 +210,7 @@ def test_d18_deadline_of_the_message_holds_for_twenty_slow_names(server, make):
     answers = resolver.look_up(names, events)
     assert time.monotonic() - started < 0.8
     assert {answer.outcome for answer in answers.values()} == {KeyOutcome.UNAVAILABLE}
-    assert {answer.reason for answer in answers.values()} == {Reason.DNS_TIMEOUT, Reason.LOOKUP_LIMIT}
+    assert {answer.reason for answer in answers.values()} == {Reason.MESSAGE_TIMEOUT, Reason.LOOKUP_LIMIT}
     assert events.questions == events.counts[DnsResponse(DnsResult.TIMEOUT)] <= 4
     assert len(server.questions()) == events.questions
 

@@ -45,7 +45,9 @@ ADVICE: Final[dict[Reason, str]] = {
     Reason.EXPIRED: "The message was long on its way, is sent again by somebody, or a clock is wrong. " + _CLOCKS,
     Reason.NO_KEY: "The selector has no key record in DNS: not published yet, mistyped, or removed too soon.",
     Reason.DNS_UNAVAILABLE: "Ask your name servers for the key's name; if they fail for others too, mend them.",
-    Reason.DNS_TIMEOUT: "Look at phoenixdkim_dns_duration_seconds, and at dns.query_timeout and dns.message_timeout.",
+    Reason.DNS_TIMEOUT: "Look at phoenixdkim_dns_duration_seconds, and at dns.query_timeout and the name servers.",
+    Reason.MESSAGE_TIMEOUT: "The keys of the message took longer than dns.message_timeout; see how fast your name"
+    " servers are.",
     Reason.DNS_ANSWER_TOO_LARGE: "Look at what is published at the key's name; a key record has no need of so much.",
     Reason.LOOKUP_LIMIT: "The name servers are slow or many messages came at once; see dns.max_concurrent.",
     Reason.MULTIPLE_KEY_RECORDS: "The signing domain has to remove all but one TXT record at the key's name.",
@@ -66,9 +68,10 @@ ADVICE: Final[dict[Reason, str]] = {
     Reason.TOO_MANY_HEADER_FIELDS: _LIMIT.format("limits.max_header_fields"),
     Reason.HEADER_TOO_LARGE: _LIMIT.format("limits.max_header_octets"),
     Reason.SIGNATURE_TOO_LARGE: _LIMIT.format("limits.max_signature_octets"),
-    Reason.MULTIPLE_FROM: "No honest program writes several From fields; readers may show any of them.",
+    Reason.MULTIPLE_FROM: "No honest program writes several From fields, and readers may show any of them;"
+    " verifying.multiple_from says what that is worth.",
     Reason.NO_FROM: "The message is no proper one; its sender's program has to write a From field.",
-    Reason.HIDDEN_HEADER_NAME: "A field's name is not ASCII, so it can't be said which octets were signed.",
+    Reason.HIDDEN_HEADER_NAME: "No honest program writes a field name that is not ASCII; some may take it for another.",
     Reason.INTERNAL_ERROR: "Look for 'internal error' in the log, and report it with the message if you can.",
 }
 

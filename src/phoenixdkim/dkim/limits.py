@@ -7,21 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on work. Each has a reason, and a verdict reason of its own.
+    """Bounds on work; why each is there, and its reason, are told by ``phoenixdkim.config.bounds``.
 
     Attributes:
-        max_signatures: signatures evaluated in a message, from the top; real mail has one to five, and each
-            costs a look-up and a verification (RFC 6376 section 6.1 lets a verifier limit them).
-        max_header_fields: fields of a header; long routes and lists stay under 200.
-        max_header_octets: octets of a header; Postfix cuts one at 102,400 by default.
-        max_signature_octets: octets of one DKIM-Signature value; a 4,096-bit signature with a long h= has 2,000.
-        max_tags: tags of a tag list; fifteen are defined.
-        max_signed_fields: names in h=; each is looked up in the header.
-        max_key_records: TXT records at the name of one key; each is read, and each key of the right type tried.
-        max_key_record_octets: octets of a key record; a 8,192-bit RSA key has 1,400 in base64.
-        min_rsa_bits: least modulus that verifies (RFC 8301 section 3.2); 2,048 is advised.
-        max_rsa_bits: largest modulus that is computed with; the cost grows with its third power.
-        max_exponent_bits: largest public exponent; 65537 has 17, and the cost grows with the length.
+        max_signatures: signatures evaluated in a message, from the top.
+        max_header_fields: fields of a header.
+        max_header_octets: octets of a header.
+        max_signature_octets: octets of one DKIM-Signature value.
+        max_tags: tags of a tag list.
+        max_signed_fields: names in h=.
+        max_key_records: TXT records at the name of one key.
+        max_key_record_octets: octets of a key record.
+        min_rsa_bits: least modulus that verifies (RFC 8301 section 3.2).
+        max_rsa_bits: largest modulus that is computed with.
+        max_exponent_bits: largest public exponent.
         clock_drift: seconds by which t= may lie in the future and x= in the past.
     """
 

@@ -87,6 +87,7 @@ class Reason(StrEnum):
     NO_KEY = "no-key"
     DNS_UNAVAILABLE = "dns-unavailable"
     DNS_TIMEOUT = "dns-timeout"
+    MESSAGE_TIMEOUT = "message-timeout"
     DNS_ANSWER_TOO_LARGE = "dns-answer-too-large"
     LOOKUP_LIMIT = "lookup-limit"
     MULTIPLE_KEY_RECORDS = "multiple-key-records"
@@ -161,7 +162,10 @@ REASONS: Final[dict[Reason, ReasonEntry]] = {
     Reason.EXPIRED: ReasonEntry(_P, "signature expired", "RFC 6376 section 6.1.1"),
     Reason.NO_KEY: ReasonEntry(_P, "no key for signature", "RFC 6376 section 6.1.2"),
     Reason.DNS_UNAVAILABLE: ReasonEntry(Result.TEMPERROR, "key unavailable", "RFC 6376 section 6.1.2"),
-    Reason.DNS_TIMEOUT: ReasonEntry(Result.TEMPERROR, "key not had in time", "RFC 6376 section 6.1.2"),
+    Reason.DNS_TIMEOUT: ReasonEntry(Result.TEMPERROR, "no name server answered in time", "RFC 6376 section 6.1.2"),
+    Reason.MESSAGE_TIMEOUT: ReasonEntry(
+        Result.TEMPERROR, "time for the keys of the message is over", "RFC 6376 section 8.4"
+    ),
     Reason.DNS_ANSWER_TOO_LARGE: ReasonEntry(
         Result.TEMPERROR, "answer of the name server too large", "RFC 6376 section 8.4"
     ),

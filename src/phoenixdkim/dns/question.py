@@ -90,7 +90,9 @@ class _Judge:
     ) -> Ended:
         status = DnssecStatus.BOGUS if bogus else DnssecStatus.UNAVAILABLE
         reason = Reason.DNS_TIMEOUT if result is DnsResult.TIMEOUT else Reason.DNS_UNAVAILABLE
-        if too_large:
+        if cut_short:
+            reason = Reason.MESSAGE_TIMEOUT
+        elif too_large:
             reason = Reason.DNS_ANSWER_TOO_LARGE
         answer = KeyAnswer(KeyOutcome.UNAVAILABLE, (), status, reason)
         return Ended(answer, result, self._options.failure_ttl, cut_short)

@@ -150,11 +150,11 @@ class Resolver:
             if leads:
                 return self._lead(name, flight, until)
             if not flight.landed.wait(max(until - self._clock(), 0)):
-                return _Asked(_unavailable(Reason.DNS_TIMEOUT))
+                return _Asked(_unavailable(Reason.MESSAGE_TIMEOUT))
             if flight.answer is not None:
                 return _Asked(flight.answer)
             if self._clock() >= until:
-                return _Asked(_unavailable(Reason.DNS_TIMEOUT))
+                return _Asked(_unavailable(Reason.MESSAGE_TIMEOUT))
 
     def _lead(self, name: bytes, flight: _Flight, until: float) -> _Asked:
         try:
