@@ -25,9 +25,9 @@ from phoenixdkim.cli import main
 from phoenixdkim.dkim.headers import parse_message
 from phoenixdkim.testing.dns_server import Behaviour, ScriptedDnsServer, txt
 from phoenixdkim.testing.milter_client import Change, Reply, apply
+from tables.every import ROWS
 from tables.judge import demand_field, tables_of
 from tables.row import NoRecord, Row
-from tables.test_rows import ALL
 
 pytestmark = pytest.mark.daemon
 
@@ -37,7 +37,7 @@ STRANGER = "203.0.113.9"
 def groups() -> dict[str, list[Row]]:
     """Rows that one configuration and one moment serve."""
     found: dict[str, list[Row]] = defaultdict(list)
-    for row in ALL:
+    for row in ROWS:
         options = ", ".join(f"{name}={value}" for name, value in sorted(row.options.items()))
         moment = datetime.datetime.fromtimestamp(row.now, datetime.UTC)
         found[f"{options or 'defaults'} at {moment:%Y-%m-%d %H:%M:%S}"].append(row)
@@ -175,4 +175,4 @@ def test_the_command_and_the_milter_say_the_same(
 
 
 def test_most_rows_can_be_told_to_a_milter() -> None:
-    assert sum(row.dialogue for row in ALL) > 0.9 * len(ALL)
+    assert sum(row.dialogue for row in ROWS) > 0.9 * len(ROWS)

@@ -9,7 +9,7 @@ from typing import Final
 from phoenixdkim.dkim.results import Reason
 from tables.by_hand import BODY, NAME, NOW, relaxed_body, signed, tags
 from tables.keys import ED, RSA, EdKey, RsaKey
-from tables.row import Row, Zone
+from tables.row import ZONE, Row, Zone
 
 _OK: Final = Reason.VERIFIED
 _BH: Final = base64.b64encode(hashlib.sha256(relaxed_body(BODY)).digest())
@@ -110,7 +110,7 @@ SYNTAX: Final = (
     Row(
         "65 tags",
         ("M6",),
-        Reason.TAG_LIST_SYNTAX,
+        Reason.TOO_MANY_TAGS,
         signed(tags(more=b"; ".join(b"x%d=" % number for number in range(56)))),
     ),
     Row("64 tags", ("M6",), _OK, signed(tags(more=b"; ".join(b"x%d=" % number for number in range(55))))),
@@ -247,16 +247,10 @@ HASHES: Final = (
 def _named(
     ids: tuple[str, ...], reason: Reason, selector: bytes, domain: bytes, dialogue: bool = True, name: str = ""
 ) -> Row:
-    """The key stands at the very name that would be asked for if nobody looked at the syntax."""
+    """A key at another name. One that is refused is never asked for, and the resolver could not carry most of them."""
     shown = name or (b"s=%s d=%s" % (selector, domain)).decode("ascii", "backslashreplace")
-    return Row(
-        f"name of the key: {shown!r}",
-        ids,
-        reason,
-        signed(tags(s=selector, d=domain)),
-        {selector.lower() + b"._domainkey." + domain.lower(): (ED.record,)},
-        dialogue=dialogue,
-    )
+    zone = {selector.lower() + b"._domainkey." + domain.lower(): (ED.record,)} if reason is _OK else ZONE
+    return Row(f"name of the key: {shown!r}", ids, reason, signed(tags(s=selector, d=domain)), zone, dialogue=dialogue)
 
 
 _LONG: Final = b".".join([b"a" * 61] * 3)  # 185 octets
