@@ -1,9 +1,17 @@
 """The catalogue: every metric, its labels, the event that it counts, and its dotted name.
 
-Exporters read names, kinds, labels and help texts here, so that all of them show the same. A plugin declares
-metrics of its own with ``MetricSpec`` too; ``check_plugin_metrics`` says what is wrong with them.
+Exporters read names, kinds, labels and help texts here, so that all of them show the same. One that shows states
+takes them from ``Context.snapshot()``: a ``Snapshot`` has a ``Family`` for each metric, and a family a ``Sample`` or
+``HistogramSample`` for each series, those that are zero included.
 
-Stability: within one ``events.API_VERSION`` a metric keeps its name, kind, labels and dotted name.
+A plugin declares metrics of its own with ``MetricSpec`` too, returned by its hook ``phoenixdkim_metrics``. What holds
+for them: the name starts with ``phoenixdkim_exporter_`` and ends in ``_total`` for a counter and only for one; kind is
+counter or gauge; help is one line; each label is an enum of at most 64 members; all series of one metric are at most
+200, of a plugin at most 400; labels such as ``domain``, ``selector`` or ``le`` are reserved. They are checked and
+frozen when the hook returns them, are there at zero from the start, and every exporter shows them.
+
+Stability: within one ``events.API_VERSION`` a metric keeps its name, kind, labels and dotted name; metrics, and
+members of a label's enum, may be added.
 """
 
 from __future__ import annotations
@@ -16,13 +24,14 @@ from enum import Enum, StrEnum
 from typing import Final
 
 from phoenixdkim import events
-from phoenixdkim.events import MAX_COMBINATIONS, Event, LabelError, check_label_enum
+from phoenixdkim.events import Event
 
 PREFIX: Final = "phoenixdkim_"
 PLUGIN_PREFIX: Final = "phoenixdkim_exporter_"
 RESERVED_LABELS: Final = frozenset(
     {"le", "quantile", "domain", "selector", "queue_id", "jobid", "instance", "job", "exporter", "version"}
 )
+"""Labels that a plugin's metric can't have: what systems set themselves, what is the core's, what comes from mail."""
 
 
 class Kind(StrEnum):
@@ -337,62 +346,3 @@ _NAME_CHARACTERS: Final = frozenset(string.ascii_lowercase + string.digits + "_"
 def plain_name(name: str) -> bool:
     """Whether ``name`` is lower-case letters, digits and underscores, not starting with a digit."""
     return bool(name) and not name[0].isdigit() and all(c in _NAME_CHARACTERS for c in name)
-
-
-def _check_plugin_metric(plugin: str, spec: object) -> list[str]:
-    if not isinstance(spec, MetricSpec):
-        return [
-            f"plugin '{plugin}': metric {spec!r} is a {type(spec).__name__}; phoenixdkim.metrics.MetricSpec is needed"
-        ]
-    where = f"plugin '{plugin}': metric '{spec.name}'"
-    faults: list[str] = []
-    if not isinstance(spec.name, str) or not plain_name(spec.name) or len(spec.name) > 100:
-        return [f"{where}: a name is at most 100 lower-case letters, digits and underscores"]
-    if not spec.name.startswith(PLUGIN_PREFIX):
-        faults.append(f"{where}: a plugin's metric starts with '{PLUGIN_PREFIX}'")
-    if spec.kind is Kind.HISTOGRAM or not isinstance(spec.kind, Kind):
-        faults.append(f"{where}: a plugin's metric is a counter or a gauge, not {spec.kind!s}")
-    if (spec.kind is Kind.COUNTER) != spec.name.endswith("_total"):
-        faults.append(f"{where}: the name of a counter, and of nothing else, ends in '_total'")
-    if not isinstance(spec.help, str) or not spec.help.strip() or "\n" in spec.help:
-        faults.append(f"{where}: a help text of one line is needed")
-    if spec.event is not None:
-        faults.append(f"{where}: a plugin's metric counts no event; events are counted by the core")
-    sizes = 1
-    for label, kind in spec.labels.items():
-        if not isinstance(label, str) or not plain_name(label) or label in RESERVED_LABELS:
-            faults.append(f"{where}: label '{label}' is reserved or no plain lower-case name")
-        if isinstance(kind, Constant):
-            faults.append(f"{where}: label '{label}': constants are the core's alone; use an Enum")
-            continue
-        try:
-            sizes *= len(check_label_enum(where, str(label), kind).__members__)
-        except LabelError as error:
-            faults.append(str(error))
-    if sizes > MAX_COMBINATIONS:
-        faults.append(f"{where}: {sizes} label combinations; {MAX_COMBINATIONS} is the most")
-    return faults
-
-
-def check_plugin_metrics(plugin: str, specs: object) -> list[str]:
-    """What is wrong with the metrics that a plugin declares; empty when nothing is.
-
-    Args:
-        plugin: the exporter's name, for the messages.
-        specs: what ``phoenixdkim_metrics`` returned.
-    """
-    if not isinstance(specs, (list, tuple)):
-        return [f"plugin '{plugin}': phoenixdkim_metrics returned a {type(specs).__name__}; a list or tuple is needed"]
-    faults = [fault for spec in specs for fault in _check_plugin_metric(plugin, spec)]
-    seen = {spec.name for spec in CATALOGUE}
-    total = 0
-    for spec in specs:
-        if not isinstance(spec, MetricSpec):
-            continue
-        if spec.name in seen:
-            faults.append(f"plugin '{plugin}': metric '{spec.name}' exists already")
-        seen.add(spec.name)
-        total += 1 if faults else spec.series()
-    if total > 2 * MAX_COMBINATIONS:
-        faults.append(f"plugin '{plugin}': {total} series in all; {2 * MAX_COMBINATIONS} is the most")
-    return faults

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 from collections.abc import Sequence
 from enum import Enum, StrEnum
+from typing import ClassVar, Self
 
+import pluggy
 import pytest
+from pydantic import ConfigDict, model_validator
 
-from phoenixdkim.events import Event
+from phoenixdkim.events import Event, MessageProcessed
 from phoenixdkim.exporters import inspection
 from phoenixdkim.exporters.inspection import PluginRefused, inspect_plugin
-from phoenixdkim.hookspecs import hookimpl
+from phoenixdkim.hookspecs import HookSpecs, hookimpl
 from phoenixdkim.metrics import Kind, MetricSpec
 from phoenixdkim.options import Options
 
@@ -40,7 +44,8 @@ def refused(monkeypatch):
     """Messages with which a plugin class is refused."""
 
     def check(plugin, table=None):
-        monkeypatch.setattr(inspection, "_load", lambda kind: (plugin() if callable(plugin) else plugin, "pkg 1.0"))
+        made = plugin if callable(plugin) else lambda: plugin
+        monkeypatch.setattr(inspection, "_find", lambda kind: (made, "plugin 'mine' (pkg 1.0)"))
         with pytest.raises(PluginRefused) as caught:
             inspect_plugin("mine", table or {})
         return [fault.message for fault in caught.value.faults]
@@ -49,7 +54,7 @@ def refused(monkeypatch):
 
 
 def test_a_plain_plugin_is_taken(monkeypatch):
-    monkeypatch.setattr(inspection, "_load", lambda kind: (Good(), "pkg 1.0"))
+    monkeypatch.setattr(inspection, "_find", lambda kind: (Good, "plugin 'mine' (pkg 1.0)"))
     found = inspect_plugin("mine", {"interval": 3.0})
     assert found.options.interval == 3.0
 
@@ -68,11 +73,14 @@ CASES = {
     "tryfirst": (hook(lambda self, event: None, tryfirst=True), "@hookimpl(tryfirst=…) is not allowed"),
     "trylast": (hook(lambda self, event: None, trylast=True), "@hookimpl(trylast=…) is not allowed"),
     "optionalhook": (hook(lambda self, event: None, optionalhook=True), "@hookimpl(optionalhook=…) is not allowed"),
-    "extra argument": (hook(lambda self, event, domain: None), "has no argument 'domain'"),
+    "extra argument": (
+        hook(lambda self, event, domain: None),
+        "there is no argument 'domain'; it may take: event, count, samples",
+    ),
     "default": (hook(lambda self, event, count=1: None), "argument 'count' has a default"),
-    "extra default": (hook(lambda self, event, more=1: None), "has no argument 'more'"),
-    "star": (hook(lambda self, *arguments: None), "'*' arguments are not allowed"),
-    "keywords": (hook(lambda self, **arguments: None), "'*' arguments are not allowed"),
+    "extra default": (hook(lambda self, event, more=1: None), "there is no argument 'more'"),
+    "star": (hook(lambda self, *arguments: None), "'*' and '/' are not allowed"),
+    "keywords": (hook(lambda self, **arguments: None), "'*' and '/' are not allowed"),
 }
 
 
@@ -105,12 +113,210 @@ def test_wrong_annotations(refused):
     assert any("'count' is annotated float" in text for text in found)
 
 
-@pytest.mark.parametrize(("version", "message"), [(2, "needs API version 2"), (None, "does not say which API version")])
+@pytest.mark.parametrize(("version", "message"), [(2, "is written for API version 2"), (None, "add 'api_version = 1'")])
 def test_api_versions(refused, version, message):
     found = refused(with_hook(api_version=version))
     assert len(found) == 1
     assert message in found[0]
-    assert "this daemon has version 1" in found[0]
+    assert found[0].startswith("plugin 'mine' (pkg 1.0): it ")
+
+
+class Dynamic(Good):
+    """Shows one thing when it is checked and another when it is registered."""
+
+    @property
+    def phoenixdkim_tick(self):
+        return hook(lambda self, now: None, tryfirst=True).__get__(self)
+
+
+class Surprising(Good):
+    def __dir__(self):
+        return [*super().__dir__(), "phoenixdkim_stop"]
+
+    def __getattr__(self, name):
+        if name == "phoenixdkim_stop":
+            return hook(lambda deadline: None, trylast=True)
+        raise AttributeError(name)
+
+
+class Callable:
+    phoenixdkim_impl: ClassVar = dict.fromkeys(inspection._FORBIDDEN_OPTIONS)
+
+    def __call__(self, now):
+        return None
+
+
+def test_hooks_that_are_made_on_the_fly(refused):
+    assert any("'phoenixdkim_tick' is a property, which is never called" in text for text in refused(Dynamic))
+
+
+def test_what_is_called_is_what_was_checked(monkeypatch):
+    """Some versions of pluggy look at a plugin by getattr, which may answer otherwise the second time."""
+    monkeypatch.setattr(inspection, "_find", lambda kind: (Surprising, "plugin 'mine' (pkg 1.0)"))
+    try:
+        found = inspect_plugin("mine", {})
+    except PluginRefused as refused:
+        assert "'phoenixdkim_stop' is made on the fly" in str(refused)
+    else:
+        assert found.manager.hook.phoenixdkim_stop.get_hookimpls() == []
+    plain = Good()
+    manager = pluggy.PluginManager("phoenixdkim")
+    manager.add_hookspecs(HookSpecs)
+    manager.register(plain)
+    (message,) = inspection._check_registered(manager, plain, {}, "plugin 'mine'")
+    assert message.startswith("plugin 'mine': 'phoenixdkim_event' is made on the fly")
+
+
+def test_what_pluggy_would_pass_over(refused):
+    found = refused(with_hook(phoenixdkim_tick=Callable()))
+    assert any("'phoenixdkim_tick' is a Callable, which pluggy does not call" in text for text in found)
+
+
+def test_hooks_that_would_never_run(refused):
+    async def tick(self, now):
+        raise AssertionError
+
+    def stop(self, deadline):
+        yield
+
+    async def start(self, context):
+        yield
+
+    found = refused(with_hook(phoenixdkim_tick=hook(tick), phoenixdkim_stop=hook(stop), phoenixdkim_start=hook(start)))
+    assert [text.count("would never run") for text in found] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (hook(lambda self, now=0.0: None), "'now' has a default"),
+        (hook(lambda self, now, /: None), "'*' and '/' are not allowed"),
+        (hook(lambda self, *, now: None), "'*' and '/' are not allowed"),
+        (hook(lambda self, event: None), "there is no argument 'event'; it may take: now"),
+    ],
+)
+def test_arguments_of_tick(refused, function, message):
+    assert any(message in text for text in refused(with_hook(phoenixdkim_tick=function)))
+
+
+def test_arguments_of_a_hook_that_has_none(refused):
+    found = refused(with_hook(phoenixdkim_metrics=hook(lambda self, context: [])))
+    assert found == [
+        "plugin 'mine' (pkg 1.0): 'phoenixdkim_metrics': there is no argument 'context'; it takes no argument but self"
+    ]
+
+
+def test_annotations_one_by_one(refused, monkeypatch):
+    def narrow(self, event: MessageProcessed, count: "NoSuchName", samples: list[float]) -> None: ...  # noqa: F821, UP037
+
+    def returning(self, now: int) -> str: ...
+
+    found = refused(with_hook(phoenixdkim_event=hook(narrow), phoenixdkim_tick=hook(returning)))
+    assert found == [
+        "plugin 'mine' (pkg 1.0): 'phoenixdkim_event': 'event' is annotated MessageProcessed; the hook has Event",
+        "plugin 'mine' (pkg 1.0): 'phoenixdkim_event': 'samples' is annotated list[float]; the hook has"
+        " collections.abc.Sequence[float]",
+        "plugin 'mine' (pkg 1.0): 'phoenixdkim_tick': 'now' is annotated int; the hook has float",
+        "plugin 'mine' (pkg 1.0): 'phoenixdkim_tick': 'return' is annotated str; the hook has NoneType",
+    ]
+
+
+def test_all_kinds_of_fault_at_once(refused):
+    """Interface, metrics and table: nobody mends one and meets the next."""
+    plugin = with_hook(
+        phoenixdkim_evnt=hook(lambda self, event: None),
+        phoenixdkim_tick=lambda self: None,
+        phoenixdkim_metrics=hook(lambda self: [spec(labels={"who": str})]),
+        phoenixdkim_options=hook(lambda self: MyOptions),
+    )
+    found = refused(plugin, {"pth": "/x", "interval": 0})
+    for text in (
+        "no hook 'phoenixdkim_evnt'",
+        "'phoenixdkim_tick' is not marked",
+        "label 'who' is of type str",
+        "Field required",
+        "Extra inputs",
+        "greater than or equal",
+    ):
+        assert any(text in one for one in found), text
+
+
+class Loose(MyOptions):
+    model_config = ConfigDict(extra="allow", strict=False)
+
+
+class Slow(Options):
+    stop_timeout: float = 3600
+
+
+class Typed(Options):
+    interval: str = "soon"
+
+
+class Asking(Options):
+    wants_samples = 3
+
+
+class Raising(Options):
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        raise RuntimeError("not today")
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Loose, "class Loose: model_config has extra='allow'; leave it as Options has it"),
+        (Loose, "class Loose: model_config has strict=False; leave it as Options has it"),
+        (Slow, "class Slow: option 'stop_timeout': Input should be less than or equal to 60"),
+        (Typed, "class Typed: option 'interval': Input should be a valid number"),
+        (Asking, "class Asking: wants_samples is 3; True or False is needed"),
+        (Raising, "class Raising raised RuntimeError: not today at"),
+    ],
+)
+def test_options_that_change_what_each_table_has(refused, model, message):
+    found = refused(with_hook(phoenixdkim_options=hook(lambda self: model)), {"path": "/x"} if model is Loose else {})
+    assert any(message in text for text in found), found
+
+
+def test_whatever_a_plugin_raises_while_it_is_looked_at_has_a_name(refused):
+    class Evil(BaseException):
+        def __str__(self):
+            raise SystemExit(1)
+
+    class Hidden(Good):
+        @property
+        def api_version(self):
+            raise Evil
+
+    class Listing(Good):
+        def __dir__(self):
+            raise KeyboardInterrupt("stop it")
+
+    assert "it raised while it was looked at: Evil: (its text can't be shown)" in refused(Hidden)[0]
+    assert "it raised while it was looked at: KeyboardInterrupt: stop it" in refused(Listing)[0]
+
+
+def test_messages_are_short_and_printable(refused):
+    def plugin():
+        raise ImportError("\x1b[31mred\n" + "x" * 10**6)
+
+    (message,) = refused(plugin)
+    assert message.isprintable()
+    assert len(message) < 1500
+    many = with_hook(phoenixdkim_metrics=hook(lambda self: ["no metric"] * 300))
+    assert len(refused(many)) == 40
+
+
+def test_a_package_with_broken_metadata_does_not_hide_the_others(tmp_path, monkeypatch):
+    for name, points in (("good", "[phoenixdkim.exporters]\nmine = m:X\n"), ("broken", "no section\n = \n[")):
+        place = tmp_path / f"{name}-1.dist-info"
+        place.mkdir()
+        (place / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+        (place / "entry_points.txt").write_text(points)
+    (tmp_path / "empty-1.dist-info").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert [point.value for point in inspection.installed()["mine"]] == ["m:X"]
 
 
 def test_no_hook_at_all(refused):
@@ -127,10 +333,13 @@ METRICS = {
     "reserved label": (spec(labels={"domain": Colour}), "label 'domain' is reserved"),
     "le": (spec(labels={"le": Colour}), "label 'le' is reserved"),
     "large enum": (spec(labels={"big": Large}), "500 members; 64 is the most"),
-    "integer enum": (spec(labels={"n": Enum("N", {"A": 1})}), "must have a value of 1 to 64 ASCII characters"),
+    "integer enum": (
+        spec(labels={"n": Enum("N", {"A": 1})}),
+        "N.A has the value 1; a text of 1 to 64 ASCII characters",
+    ),
     "strange value": (spec(labels={"n": Enum("N", {"A": "a b"})}), "letters, digits"),
     "core name": (spec(name="phoenixdkim_messages_total"), "starts with 'phoenixdkim_exporter_'"),
-    "histogram": (spec(name="phoenixdkim_exporter_x", kind=Kind.HISTOGRAM), "is a counter or a gauge"),
+    "histogram": (spec(name="phoenixdkim_exporter_x", kind=Kind.HISTOGRAM), "metric is Kind.COUNTER or Kind.GAUGE"),
     "no total": (spec(name="phoenixdkim_exporter_x"), "ends in '_total'"),
     "gauge total": (spec(kind=Kind.GAUGE), "ends in '_total'"),
     "no help": (spec(help=""), "a help text of one line"),
@@ -146,11 +355,14 @@ def test_metrics(refused, metric, message):
 
 def test_metrics_twice_or_too_many(refused):
     found = refused(with_hook(phoenixdkim_metrics=hook(lambda self: [spec(), spec()])))
-    assert any("exists already" in text for text in found)
+    assert any("exists already: it is declared twice" in text for text in found)
     many = Enum("Many", {f"M{n}": f"v{n}" for n in range(60)})
     found = refused(with_hook(phoenixdkim_metrics=hook(lambda self: [spec(labels={"a": many, "b": many})])))
     assert any("3600 label combinations; 200 is the most" in text for text in found)
-    assert "a list or tuple is needed" in refused(with_hook(phoenixdkim_metrics=hook(lambda self: spec())))[0]
+    assert (
+        "a list or tuple of MetricSpec is needed"
+        in refused(with_hook(phoenixdkim_metrics=hook(lambda self: spec())))[0]
+    )
 
 
 def test_hooks_that_raise_while_they_are_asked(refused):
@@ -161,18 +373,18 @@ def test_hooks_that_raise_while_they_are_asked(refused):
         raise ValueError("no idea")
 
     found = refused(with_hook(phoenixdkim_options=hook(options), phoenixdkim_metrics=hook(metrics)))
-    assert any("phoenixdkim_options: SystemExit: 3" in text for text in found)
-    assert any("phoenixdkim_metrics: ValueError: no idea" in text for text in found)
+    assert any("phoenixdkim_options raised SystemExit: 3" in text for text in found)
+    assert any("phoenixdkim_metrics raised ValueError: no idea at" in text for text in found)
 
 
 def test_options_of_no_use(refused):
     found = refused(with_hook(phoenixdkim_options=hook(lambda self: dict)))
-    assert any("a subclass of phoenixdkim.options.Options is needed" in text for text in found)
+    assert any("return a subclass of phoenixdkim.options.Options" in text for text in found)
 
 
 def test_all_faults_of_a_table_with_their_places(monkeypatch):
     plugin = with_hook(phoenixdkim_options=hook(lambda self: MyOptions))
-    monkeypatch.setattr(inspection, "_load", lambda kind: (plugin(), "pkg 1.0"))
+    monkeypatch.setattr(inspection, "_find", lambda kind: (plugin, "plugin 'mine' (pkg 1.0)"))
     with pytest.raises(PluginRefused) as caught:
         inspect_plugin("mine", {"depth": "deep", "pth": "/x", "interval": 0})
     assert sorted(fault.path for fault in caught.value.faults) == [
@@ -200,6 +412,8 @@ def test_entry_points_that_are_missing_double_or_broken(monkeypatch):
     assert "did you mean 'statsd'?" in refuse("statsdd", entry("statsd", "x:Y"))
     assert "installed are: none" in refuse("x")
     assert "several packages" in refuse("x", entry("x", "a:A"), entry("x", "b:B"))
-    assert "failed to import: ModuleNotFoundError" in refuse("x", entry("x", "no_such_module_here:A"))
+    assert "plugin 'x' (no_such_module_here:A): it can't be imported: ModuleNotFoundError: No module named" in refuse(
+        "x", entry("x", "no_such_module_here:A")
+    )
     with pytest.raises(PluginRefused, match="write the exporter's name in quotes"):
         inspect_plugin("mine", {"type": 3})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from enum import StrEnum
 
 import pytest
 
-from phoenixdkim.exporters.page import EVENTS, HostPage, Page, make_page
+from phoenixdkim.exporters.declared import declare
+from phoenixdkim.exporters.page import _OWN, _SCHEMA, _SCHEMA_LENGTH, EVENTS, HostPage, Page, make_page
 from phoenixdkim.ledger import LAYOUT, LedgerError, read_only_descriptor, sealed_memory
 from phoenixdkim.metrics import Kind, MetricSpec
 
@@ -19,6 +21,12 @@ class Colour(StrEnum):
 
 PAINTED = MetricSpec("phoenixdkim_exporter_painted_total", Kind.COUNTER, "Painted.", {"colour": Colour})
 DEPTH = MetricSpec("phoenixdkim_exporter_depth", Kind.GAUGE, "Depth.")
+
+
+def frozen(*specs):
+    found, faults = declare("plugin 'test'", list(specs))
+    assert faults == []
+    return found
 
 
 @pytest.fixture
@@ -77,11 +85,11 @@ def test_failures_and_deaths_are_one_number(fd):
 
 def test_own_metrics_are_shown_by_everybody_and_outlive_the_process(fd):
     page = HostPage(fd, "test")
-    page.declare([PAINTED, DEPTH])
+    page.declare(frozen(PAINTED, DEPTH))
     page.add(PAINTED, {"colour": Colour.RED}, 3)
     page.set(DEPTH, {}, 1.5)
     again = HostPage(fd, "test")
-    again.declare([PAINTED, DEPTH])
+    again.declare(frozen(PAINTED, DEPTH))
     again.add(PAINTED, {"colour": Colour.RED}, 1)
     found = {
         (family.spec.name, sample.labels): sample.value
@@ -93,7 +101,7 @@ def test_own_metrics_are_shown_by_everybody_and_outlive_the_process(fd):
         ("phoenixdkim_exporter_painted_total", (("colour", "blue"),)): 0,
         ("phoenixdkim_exporter_depth", ()): 1.5,
     }
-    again.declare([DEPTH])
+    again.declare(frozen(DEPTH))
     assert [family.spec.name for family in again.families()] == ["phoenixdkim_exporter_depth"]
     assert again.families()[0].samples[0].value == 0, "another layout begins at zero"
 
@@ -110,26 +118,141 @@ def test_own_metrics_are_shown_by_everybody_and_outlive_the_process(fd):
 )
 def test_only_declared_counters_with_members_of_their_enums_can_be_added_to(fd, metric, labels, amount):
     page = HostPage(fd, "test")
-    page.declare([PAINTED, DEPTH])
+    page.declare(frozen(PAINTED, DEPTH))
     with pytest.raises(ValueError, match="exporter 'test'"):
         page.add(metric, labels, amount)
 
 
 def test_a_counter_can_not_be_set(fd):
     page = HostPage(fd, "test")
-    page.declare([PAINTED])
-    with pytest.raises(ValueError, match="only a gauge"):
+    page.declare(frozen(PAINTED, DEPTH))
+    with pytest.raises(ValueError, match="is a counter; use add"):
         page.set(PAINTED, {"colour": Colour.RED}, 1)
+    for value in (float("nan"), float("inf"), "1", None):
+        with pytest.raises(ValueError, match="is no finite number"):
+            page.set(DEPTH, {}, value)
 
 
-def test_too_many_series_are_refused(fd):
+def test_the_message_of_a_wrong_label_says_what_is_wanted(fd):
     page = HostPage(fd, "test")
-    specs = [
-        MetricSpec(f"phoenixdkim_exporter_n{number}_total", Kind.COUNTER, "N.", {"colour": Colour})
-        for number in range(300)
+    page.declare(frozen(PAINTED))
+    with pytest.raises(ValueError, match="with labels colour: a member of Colour; given are colour: 'red'"):
+        page.add(PAINTED, {"colour": "red"}, 1)
+
+
+def test_a_metric_declared_later_than_its_hook_is_refused(fd):
+    page = HostPage(fd, "test")
+    page.declare(frozen(PAINTED))
+    late = MetricSpec("phoenixdkim_exporter_late_total", Kind.COUNTER, "Late.", {"colour": Colour})
+    with pytest.raises(ValueError, match="was not declared; return it from phoenixdkim_metrics"):
+        page.add(late, {"colour": Colour.RED}, 1)
+
+
+def test_what_becomes_of_an_enum_later_has_no_effect_on_slots(fd):
+    class Pattern(StrEnum):
+        DOTS = "dots"
+        LINES = "lines"
+
+    labels = {"pattern": Pattern}
+    spec = MetricSpec("phoenixdkim_exporter_pattern_total", Kind.COUNTER, "Patterns.", labels)
+    page = HostPage(fd, "test")
+    declared = frozen(spec)
+    # As mail could be told to do: another member by hand, another value, another label.
+    new = str.__new__(Pattern, "secret.example")
+    new._name_, new._value_ = "NEW", "secret.example"
+    Pattern._member_map_["NEW"] = new
+    Pattern._member_names_.append("NEW")
+    Pattern._value2member_map_["secret.example"] = new
+    Pattern.DOTS._value_ = "other.example"
+    labels["domain"] = Pattern
+    assert new in Pattern
+    page.declare(declared)
+    page.add(spec, {"pattern": Pattern.DOTS}, 1)
+    for wrong in ({"pattern": new}, {"pattern": Pattern.DOTS, "domain": new}, {"domain": Pattern.DOTS}):
+        with pytest.raises(ValueError, match="was declared with labels pattern"):
+            page.add(spec, wrong, 1)
+    samples = Page(read_only_descriptor(fd), "test").families()[0].samples
+    assert [(sample.labels, sample.value) for sample in samples] == [
+        ((("pattern", "dots"),), 1),
+        ((("pattern", "lines"),), 0),
     ]
-    with pytest.raises(ValueError, match="600 series"):
-        page.declare(specs)
+
+
+def write_schema(fd, text):
+    """Write a description past all checks, as a plugin that looks for its page's memory can."""
+    page = HostPage(fd, "test")
+    page._words[_SCHEMA_LENGTH] = 0
+    page._map[8 * _SCHEMA : 8 * _SCHEMA + len(text)] = text
+    page._words[_SCHEMA_LENGTH] = len(text)
+
+
+def entry(**changes):
+    made = {"name": "phoenixdkim_exporter_x_total", "kind": "counter", "help": "X.", "dotted": "exporter_x"}
+    return made | {"series": [[]]} | changes
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        b"\xff",
+        b"[",
+        b"7",
+        b"[7]",
+        json.dumps([entry(name="phoenixdkim_messages_total")]).encode(),
+        json.dumps([entry(), entry()]).encode(),
+        json.dumps([entry(name="phoenixdkim_exporter_x\n")]).encode(),
+        json.dumps([entry(kind="histogram")]).encode(),
+        json.dumps([entry(help="a\nb")]).encode(),
+        json.dumps([entry(dotted="messages")]).encode(),
+        json.dumps([entry(dotted="exporter_{x}")]).encode(),
+        json.dumps([entry(series=[])]).encode(),
+        json.dumps([entry(series=[[], []])]).encode(),
+        json.dumps([entry(series=[[["a", "b"]], [["c", "d"]]], dotted="exporter_x.{a}")]).encode(),
+        json.dumps([entry(series=[[["domain", "b"]]], dotted="exporter_x.{domain}")]).encode(),
+        json.dumps([entry(series=[[["a", 'b"\n']]], dotted="exporter_x.{a}")]).encode(),
+        json.dumps([entry(series=[[["a", f"v{n}"]] for n in range(201)], dotted="exporter_x.{a}")]).encode(),
+        json.dumps(
+            [
+                entry(
+                    name=f"phoenixdkim_exporter_x{m}_total",
+                    series=[[["a", f"v{n}"]] for n in range(200)],
+                    dotted=f"exporter_x{m}.{{a}}",
+                )
+                for m in range(3)
+            ]
+        ).encode(),
+    ],
+)
+def test_a_forged_description_is_not_shown(fd, forged):
+    write_schema(fd, json.dumps([entry()]).encode())
+    reader = Page(read_only_descriptor(fd), "test")
+    assert [family.spec.name for family in reader.families()] == ["phoenixdkim_exporter_x_total"]
+    write_schema(fd, forged)
+    assert reader.families() == []
+
+
+def test_layouts_are_bounded_over_time_too(fd):
+    reader = Page(read_only_descriptor(fd), "test")
+    shown = set()
+    for number in range(50):
+        write_schema(fd, json.dumps([entry(series=[[["a", f"v{number}"]]], dotted="exporter_x.{a}")]).encode())
+        shown |= {sample.labels for family in reader.families() for sample in family.samples}
+    assert len(shown) == 8
+
+
+def test_a_gauge_that_was_tampered_with_is_no_trap_for_other_exporters(fd):
+    page = HostPage(fd, "test")
+    page.declare(frozen(DEPTH))
+    page._floats[_OWN] = float("nan")
+    assert page.families()[0].samples[0].value == 0
+
+
+def test_an_exporter_of_states_loses_nothing_by_a_kill(fd):
+    page = HostPage(fd, "test")
+    page.take(totals(s1=5))
+    assert HostPage(fd, "test").recover(takes_events=False) == 0
+    assert HostPage(fd, "test").recover() == 0
+    assert page.lost == 0
 
 
 def test_memory_that_is_no_page_is_refused():

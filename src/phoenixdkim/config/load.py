@@ -51,7 +51,8 @@ class Loaded:
     def locate_exporter_fault(self, found: TableFault) -> Fault:
         """A fault of an exporter's table, with its place in this file."""
         path: Path = ("exporters", *found.path)
-        return self.fault(path, wording(found.kind, found.message, found.value, found.known, path[-1]))
+        words = wording(found.kind, found.message, found.value, found.known, path[-1])
+        return self.fault(path, words, Severity.ERROR if found.refuses else Severity.WARNING)
 
 
 def read(path: str, check_exporters: CheckExporters | None) -> Loaded:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from phoenixdkim.daemon.control import Pipe
-from phoenixdkim.exporters.check import faults_from
+from phoenixdkim.exporters.check import Answer, answer_from, ended_how, faults_from
 from phoenixdkim.exporters.inspection import TableFault
 from phoenixdkim.exporters.page import Page, make_page
 from phoenixdkim.exporters.spawn import Identity, spawn
@@ -71,6 +71,7 @@ class Host:
         self.table = dict(table)
         self.store = store
         self.faults: list[TableFault] = []
+        self.answer: Answer = ("", ())
         self.wants_samples = False
         self.stop_timeout = 2.0
         self.pipe: Pipe | None = None
@@ -120,10 +121,25 @@ class Host:
             self.state = State.STOPPING
         return deadline
 
+    def refuse(self, faults: list[TableFault]) -> None:
+        """Take back that the check was passed: it clashes with another exporter."""
+        self.faults = faults
+        self.state = State.REFUSED
+        self.kill()
+
     def kill(self) -> None:
-        """End the process at once."""
+        """End the process at once, and those that it has started."""
         if self.pid:
             os.kill(self.pid, signal.SIGKILL)
+            self.sweep()
+
+    def sweep(self) -> None:
+        """End what the process has started: it has a session of its own. The process itself is not reaped yet."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            # It ended before it had its session; nothing of a plugin ran by then.
+            return
 
     def take_message(self) -> bool:
         """Read one message; True when the state changed."""
@@ -147,6 +163,7 @@ class Host:
             self.state = State.REFUSED
             return
         self.faults = []
+        self.answer = answer_from(message)
         self.wants_samples = message["wants_samples"]
         self.stop_timeout = message["stop_timeout"]
         self.state = State.CHECKED
@@ -179,15 +196,12 @@ class Host:
         if expected:
             return
         self.store.page.add_death()
-        how = (
-            f"signal {signal.Signals(os.WTERMSIG(status)).name}"
-            if os.WIFSIGNALED(status)
-            else f"exit status {os.waitstatus_to_exitcode(status)}"
-        )
         self._pause = 1.0 if lived > _HEALTHY else min(_MAX_PAUSE, 2 * self._pause)
         self._due = time.monotonic() + self._pause
         doing = "while it was checked" if was is State.CHECKING else "unasked"
-        self._log.error(f"exporter '{self.name}' ended {doing} ({how}); tried again in {self._pause:.0f} s")
+        self._log.error(
+            f"exporter '{self.name}' ended {doing} ({ended_how(status)}); tried again in {self._pause:.0f} s"
+        )
 
     def watch(self) -> None:
         """Kill a process that hangs; start a new one when its time has come."""

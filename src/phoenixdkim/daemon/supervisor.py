@@ -11,7 +11,7 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -25,7 +25,8 @@ from phoenixdkim.daemon.generation import EXIT_CONFIG, lead, open_log
 from phoenixdkim.daemon.hosts import Host, PageStore, State
 from phoenixdkim.daemon.listening import ListenError, ListeningSocket, listen
 from phoenixdkim.daemon.notify import Notifier
-from phoenixdkim.exporters.check import check_tables
+from phoenixdkim.exporters.check import check_tables, clash_faults
+from phoenixdkim.exporters.inspection import TableFault
 from phoenixdkim.exporters.spawn import Identity, identity
 from phoenixdkim.ledger import MAX_WORKERS, STRIPES, Batch, Ledger, read_only_descriptor
 from phoenixdkim.log import Log
@@ -144,7 +145,7 @@ class Supervisor:
         hosts = self._spawn_hosts(config.exporters, config.process.exporter_user)
         self._await(generation, hosts)
         lines = [str(fault) for fault in loaded.faults if fault.is_error]
-        lines += generation.failed + self._host_faults(loaded, hosts)
+        lines += generation.failed + self._host_faults(loaded, hosts, {})
         if lines or generation.ready is None:
             raise StartRefused(lines or [f"{self._path}: the workers did not start"], EXIT_CONFIG)
         for warning in generation.ready["warnings"]:
@@ -235,9 +236,15 @@ class Supervisor:
             self._listen(self._generations, [*self._hosts.values(), *self._retired, *hosts.values()], 0.2)
             self._reap(hosts)
 
-    def _host_faults(self, loaded: Loaded, hosts: dict[str, Host]) -> list[str]:
+    def _host_faults(self, loaded: Loaded, hosts: dict[str, Host], beside: Mapping[str, Host]) -> list[str]:
+        """Faults of exporters that were checked, also of their metrics beside those of exporters that stay."""
         found = [fault for host in hosts.values() for fault in host.faults if host.state is State.REFUSED]
+        found += self._clashes({**beside, **hosts})
         return [str(loaded.locate_exporter_fault(fault)) for fault in found]
+
+    @staticmethod
+    def _clashes(hosts: Mapping[str, Host]) -> list[TableFault]:
+        return clash_faults({name: host.answer for name, host in hosts.items() if host.answer[0]})
 
     def _adopt(self, generation: Generation, hosts: dict[str, Host]) -> None:
         """Make a generation and a set of exporters the ones in force."""
@@ -277,6 +284,11 @@ class Supervisor:
                 host.watch()
                 if before is not State.CHECKING and host.state is State.CHECKING:
                     continue
+                if host.state is State.CHECKED and (
+                    # One that could not be checked at the start may clash with what runs since.
+                    faults := [fault for fault in self._clashes(self._hosts) if fault.path[0] == host.name]
+                ):
+                    host.refuse(faults)
                 if host.state is State.CHECKED:
                     host.tell_peers({name: self._stores[name] for name in self._hosts})
                     host.start()
@@ -332,7 +344,8 @@ class Supervisor:
             except StartRefused as refused:
                 lines += refused.lines
             self._await(generation, changed)
-            lines += self._host_faults(read(self._path, None), changed)
+            stay = {name: host for name, host in self._hosts.items() if name in tables and name not in changed}
+            lines += self._host_faults(read(self._path, None), changed, stay)
         if lines or generation.ready is None:
             for line in lines or ["the new workers did not start"]:
                 self._log.error(line)
@@ -418,6 +431,7 @@ class Supervisor:
             if host.pid:
                 self._log.error(f"exporter '{host.name}' did not stop in time; killed")
                 host.kill()
+        privileges.end_orphans()
         if self._listening is not None:
             self._listening.close()
         self._log.notice("stopped")
@@ -482,12 +496,18 @@ class Supervisor:
     def _reap(self, extra: dict[str, Host]) -> None:
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                # Looked at first and reaped below: what an exporter leaves behind is ended while its number is taken.
+                seen = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 break
-            if pid == 0:
+            if seen is None:
                 break
-            for host in (*self._hosts.values(), *self._retired, *extra.values()):
+            hosts = (*self._hosts.values(), *self._retired, *extra.values())
+            for host in hosts:
+                if host.pid == seen.si_pid:
+                    host.sweep()
+            pid, status = os.waitpid(seen.si_pid, 0)
+            for host in hosts:
                 if host.pid == pid:
                     host.ended(status)
                     break

@@ -11,22 +11,26 @@ delivered.
 
 from __future__ import annotations
 
-import json
+import math
 import mmap
 import os
 import threading
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 
+from phoenixdkim.exporters.declared import SCHEMA_OCTETS, Declared, Shown, read_schema, schema_text
 from phoenixdkim.ledger import LAYOUT, STRIPES, LedgerError, sealed_memory
 from phoenixdkim.metrics import Family, Kind, MetricSpec, Sample
 
 _MAGIC: Final = int.from_bytes(b"PhxPage1", "little")
 EVENTS: Final = len(LAYOUT.events)
 _OWN_SLOTS: Final = 512
-_SCHEMA_OCTETS: Final = 128 * 1024
+_MAX_LAYOUTS: Final = 8
+"""So many layouts of one page are followed; a plugin has one, and another after each upgrade."""
+_MAX_AMOUNT: Final = 2**53
+"""The most that may be added at once: the formats show floats, which are exact up to here."""
 
 _HEADER_WORDS: Final = 64
 (
@@ -49,7 +53,7 @@ _CURSORS: Final = _HEADER_WORDS
 _RING: Final = _CURSORS + 2 * EVENTS
 _OWN: Final = _RING + STRIPES
 _SCHEMA: Final = _OWN + _OWN_SLOTS
-SIZE: Final = -(-(8 * _SCHEMA + _SCHEMA_OCTETS) // mmap.PAGESIZE) * mmap.PAGESIZE
+SIZE: Final = -(-(8 * _SCHEMA + SCHEMA_OCTETS) // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 def make_page(name: str) -> int:
@@ -79,6 +83,9 @@ class Page:
         self._map = mmap.mmap(fd, SIZE, mmap.MAP_SHARED, access)
         self._words = memoryview(self._map).cast("Q")
         self._floats = memoryview(self._map).cast("d")
+        self._schema = b""
+        self._shown: tuple[Shown, ...] = ()
+        self._layouts = 0
         if self._words[_MAGIC_WORD] != _MAGIC or self._words[_DIGEST] != LAYOUT.digest:
             raise LedgerError(f"exporter '{name}': its shared page is of another version; restart the daemon")
 
@@ -117,22 +124,37 @@ class Page:
         self._words[_DEATHS] += 1
 
     def families(self) -> list[Family]:
-        """The plugin's own metrics as they are now."""
-        length = self._words[_SCHEMA_LENGTH]
-        if not length:
-            return []
-        schema = json.loads(self._map[8 * _SCHEMA : 8 * _SCHEMA + length])
+        """The plugin's own metrics as they are now.
+
+        The plugin's process can write anything into its page. What is no description within the bounds is not shown,
+        and neither is the ninth layout: series are bounded, now and over time, and other exporters are not disturbed.
+        """
         found = []
         slot = _OWN
-        for entry in schema:
-            spec = MetricSpec(entry["name"], Kind(entry["kind"]), entry["help"], dotted=entry["dotted"])
+        for shown in self._read_shown():
+            spec = MetricSpec(shown.name, shown.kind, shown.help, dotted=shown.dotted)
             samples = []
-            for labels in entry["series"]:
-                value = self._words[slot] if spec.kind is Kind.COUNTER else self._floats[slot]
-                samples.append(Sample(tuple((name, text) for name, text in labels), value))
+            for labels in shown.series:
+                value: float = self._words[slot]
+                if shown.kind is Kind.GAUGE:
+                    value = self._floats[slot] if math.isfinite(self._floats[slot]) else 0.0
+                samples.append(Sample(labels, value))
                 slot += 1
             found.append(Family(spec, tuple(samples)))
         return found
+
+    def _read_shown(self) -> tuple[Shown, ...]:
+        length = min(self._words[_SCHEMA_LENGTH], SCHEMA_OCTETS)
+        if not length:
+            return ()
+        text = self._map[8 * _SCHEMA : 8 * _SCHEMA + length]
+        if text != self._schema:
+            shown = read_schema(text)
+            if shown is None or self._layouts == _MAX_LAYOUTS:
+                return ()
+            self._schema, self._shown = text, shown
+            self._layouts += 1
+        return self._shown
 
 
 class HostPage(Page):
@@ -141,7 +163,7 @@ class HostPage(Page):
     def __init__(self, fd: int, name: str) -> None:
         super().__init__(fd, name, writable=True)
         self._lock = threading.Lock()
-        self._slots: dict[tuple[str, tuple[str, ...]], int] = {}
+        self._declared: dict[str, tuple[Declared, int]] = {}
 
     def beat(self, now_ns: int) -> None:
         """Show that this process lives."""
@@ -165,10 +187,17 @@ class HostPage(Page):
         start = _CURSORS + (tick & 1) * EVENTS
         return array("Q", self._words[start : start + EVENTS].tobytes())
 
-    def recover(self) -> int:
-        """Count as lost what a predecessor took and did not deliver; returns how many events that were."""
+    def recover(self, takes_events: bool = True) -> int:
+        """Count as lost what a predecessor took and did not deliver; returns how many events that were.
+
+        Args:
+            takes_events: False for an exporter that shows states from snapshots: its next one makes up for it.
+        """
         tick = self._words[_TICK]
         if self._settled_tick >= tick:
+            return 0
+        if not takes_events:
+            self._settle(self.lost, tick)
             return 0
         entries = [n - o for n, o in zip(self._bank(tick), self._bank(tick - 1), strict=True) if n > o]
         lost = sum(entries[self._words[_DONE] :])
@@ -207,23 +236,18 @@ class HostPage(Page):
         """Move on in the rings."""
         self._words[_RING : _RING + STRIPES] = memoryview(array("Q", heads))
 
-    def declare(self, specs: Sequence[MetricSpec]) -> None:
+    def declare(self, metrics: Sequence[Declared]) -> None:
         """Lay out the plugin's own metrics; values are kept when the layout is the predecessor's.
 
         Raises:
             ValueError: they do not fit.
         """
-        schema: list[dict[str, Any]] = []
         slot = _OWN
-        for spec in specs:
-            series = _series(spec)
-            for labels in series:
-                self._slots[spec.name, tuple(value for _, value in labels)] = slot
-                slot += 1
-            dotted = spec.dotted_name({name: "{" + name + "}" for name in spec.labels})
-            schema.append({"name": spec.name, "kind": spec.kind, "help": spec.help, "dotted": dotted, "series": series})
-        text = json.dumps(schema).encode()
-        if slot - _OWN > _OWN_SLOTS or len(text) > _SCHEMA_OCTETS:
+        for metric in metrics:
+            self._declared[metric.shown.name] = metric, slot
+            slot += len(metric.shown.series)
+        text = schema_text([metric.shown for metric in metrics])
+        if slot - _OWN > _OWN_SLOTS or len(text) > SCHEMA_OCTETS:
             raise ValueError(f"exporter '{self.name}': its own metrics have {slot - _OWN} series; {_OWN_SLOTS} fit")
         length = self._words[_SCHEMA_LENGTH]
         if self._map[8 * _SCHEMA : 8 * _SCHEMA + length] == text:
@@ -233,45 +257,47 @@ class HostPage(Page):
         self._map[8 * _SCHEMA : 8 * _SCHEMA + len(text)] = text
         self._words[_SCHEMA_LENGTH] = len(text)
 
-    def _slot(self, metric: MetricSpec, labels: dict[str, Enum]) -> int:
-        for name, kind in metric.labels.items():
-            if not isinstance(kind, type) or not isinstance(labels.get(name), kind):
-                raise ValueError(
-                    f"exporter '{self.name}': metric '{metric.name}': label '{name}' must be a member of"
-                    f" {getattr(kind, '__name__', kind)}, not {labels.get(name)!r}"
-                )
-        slot = self._slots.get((metric.name, tuple(str(labels[name].value) for name in metric.labels)))
-        if slot is None or len(labels) != len(metric.labels):
-            raise ValueError(f"exporter '{self.name}': metric '{metric.name}' with labels {labels} was not declared")
-        return slot
+    def _slot(self, metric: MetricSpec, labels: Mapping[str, Enum]) -> tuple[Declared, int]:
+        declared, base = self._declared.get(metric.name, (None, 0))
+        if declared is None:
+            raise ValueError(
+                f"exporter '{self.name}': metric '{metric.name}' was not declared; return it from phoenixdkim_metrics"
+            )
+        position = declared.position(labels)
+        if position is None:
+            wanted = ", ".join(f"{name}: a member of {type(of[0]).__name__}" for name, of in declared.members) or "none"
+            given = ", ".join(f"{name}: {value!r:.60}" for name, value in labels.items()) or "none"
+            raise ValueError(
+                f"exporter '{self.name}': metric '{metric.name}' was declared with labels {wanted}; given are {given}"
+            )
+        return declared, base + position
 
-    def add(self, metric: MetricSpec, labels: dict[str, Enum], amount: int) -> None:
+    def add(self, metric: MetricSpec, labels: Mapping[str, Enum], amount: int) -> None:
         """Add to one of the plugin's own counters.
 
         Raises:
-            ValueError: not declared, no counter, a label that is no member, or a negative amount.
+            ValueError: not declared, no counter, a label that is no member, or an amount below 0.
         """
-        slot = self._slot(metric, labels)
-        if metric.kind is not Kind.COUNTER or amount < 0:
-            raise ValueError(f"exporter '{self.name}': only a counter can be added to, and only upwards")
+        declared, slot = self._slot(metric, labels)
+        if declared.shown.kind is not Kind.COUNTER:
+            raise ValueError(f"exporter '{self.name}': metric '{metric.name}' is a gauge; use set")
+        if not isinstance(amount, int) or not 0 <= amount <= _MAX_AMOUNT:
+            raise ValueError(
+                f"exporter '{self.name}': metric '{metric.name}': {amount!r:.60} can't be added;"
+                " a whole number from 0 can"
+            )
         with self._lock:
-            self._words[slot] += amount
+            self._words[slot] = (self._words[slot] + amount) % 2**64
 
-    def set(self, metric: MetricSpec, labels: dict[str, Enum], value: float) -> None:
+    def set(self, metric: MetricSpec, labels: Mapping[str, Enum], value: float) -> None:
         """Set one of the plugin's own gauges.
 
         Raises:
-            ValueError: not declared, no gauge, or a label that is no member.
+            ValueError: not declared, no gauge, a label that is no member, or a value that is no finite number.
         """
-        slot = self._slot(metric, labels)
-        if metric.kind is not Kind.GAUGE:
-            raise ValueError(f"exporter '{self.name}': only a gauge can be set")
+        declared, slot = self._slot(metric, labels)
+        if declared.shown.kind is not Kind.GAUGE:
+            raise ValueError(f"exporter '{self.name}': metric '{metric.name}' is a counter; use add")
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ValueError(f"exporter '{self.name}': metric '{metric.name}': {value!r:.60} is no finite number")
         self._floats[slot] = value
-
-
-def _series(spec: MetricSpec) -> list[list[tuple[str, str]]]:
-    combinations: list[list[tuple[str, str]]] = [[]]
-    for name, kind in spec.labels.items():
-        assert isinstance(kind, type)
-        combinations = [[*c, (name, str(member.value))] for c in combinations for member in kind]
-    return combinations

@@ -17,7 +17,6 @@ import select
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from enum import Enum
@@ -25,7 +24,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from phoenixdkim import __version__
-from phoenixdkim.exporters.inspection import Inspected, PluginRefused, inspect_plugin
+from phoenixdkim.exporters.declared import schema_text
+from phoenixdkim.exporters.inspection import Inspected, PluginRefused, described, inspect_plugin
 from phoenixdkim.exporters.page import HostPage, Page
 from phoenixdkim.exporters.snapshots import snapshot
 from phoenixdkim.ledger import LAYOUT, LedgerReader
@@ -67,7 +67,6 @@ class HostContext:
         self.name = name
         self.options: Any = inspected.options
         self.log = log
-        self.metrics = inspected.metrics
         self.peers: tuple[Page, ...] = ()
         self._reader = reader
         self._page = page
@@ -91,6 +90,8 @@ class HostContext:
         self._page.delivered(events)
 
     def lost(self, count: int) -> None:
+        if count < 0:
+            raise ValueError(f"{count} events can't have been lost")
         self._page.add_lost(count)
 
 
@@ -99,6 +100,7 @@ class ExporterHost:
 
     def __init__(self, inspected: Inspected, context: HostContext, reader: LedgerReader, page: HostPage) -> None:
         self._hook = inspected.manager.hook
+        self._takes_events = inspected.takes_events
         self._options = inspected.options
         self._context = context
         self._reader = reader
@@ -119,9 +121,7 @@ class ExporterHost:
             self._page.add_failure()
             if hook not in self._failing:
                 self._failing.add(hook)
-                last = traceback.extract_tb(error.__traceback__)[-1:]
-                place = f" at {last[0].filename}:{last[0].lineno}" if last else ""
-                self._context.log.error("%s failed: %s: %s%s", hook, type(error).__name__, error, place)
+                self._context.log.error("%s failed: %s", hook, described(error))
             return False
         if hook in self._failing:
             self._failing.discard(hook)
@@ -147,6 +147,8 @@ class ExporterHost:
         self._context.within_tick(totals)
         try:
             for slot, count in self._page.take(totals):
+                if not self._takes_events:
+                    break
                 self._page.beat(time.monotonic_ns())
                 # Values of messages that came after the totals were read are kept for the next tick.
                 found = self._early.pop(slot, [])
@@ -215,17 +217,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "checked": True,
             "interval": options.interval,
             "stop_timeout": options.stop_timeout,
-            "wants_samples": bool(options.wants_samples),
+            "wants_samples": options.wants_samples,
+            "plugin": inspected.plugin,
+            "metrics": schema_text([metric.shown for metric in inspected.metrics]).decode(),
         }
     )
     reader = LedgerReader(given.ledger)
     page = HostPage(given.page, name)
     context = HostContext(name, inspected, reader, page, log)
-    return _serve(control, ExporterHost(inspected, context, reader, page), context, page, options.memory_limit)
+    return _serve(control, ExporterHost(inspected, context, reader, page), context, page, inspected)
 
 
-def _serve(control: _Control, host: ExporterHost, context: HostContext, page: HostPage, memory_limit: int) -> int:
-    interval = context.options.interval
+def _serve(control: _Control, host: ExporterHost, context: HostContext, page: HostPage, inspected: Inspected) -> int:
+    interval = inspected.options.interval
     next_tick: float | None = None
     while True:
         if next_tick is not None:
@@ -248,10 +252,10 @@ def _serve(control: _Control, host: ExporterHost, context: HostContext, page: Ho
             for fd in fds:
                 os.close(fd)
         if "start" in message:
-            _limit_memory(memory_limit)
+            _limit_memory(inspected.options.memory_limit)
             # Only now: while it was checked the page was still its predecessor's.
-            page.declare(context.metrics)
-            if lost := page.recover():
+            page.declare(inspected.metrics)
+            if lost := page.recover(inspected.takes_events):
                 context.log.warning("%d events of its predecessor were taken and not delivered", lost)
             host.start()
             host.tick(time.time())

@@ -31,13 +31,23 @@ def snapshot(reader: LedgerReader, totals: Sequence[int], pages: Sequence[Page],
         found.append(by_exporter(metrics.EXPORTER_UP, [page.up for page in pages]))
         found.append(by_exporter(metrics.EXPORTER_FAILURES, [page.failures for page in pages]))
         found.append(by_exporter(metrics.EXPORTER_LOST, [page.lost for page in pages]))
-    # Two instances of one plugin declare the same metrics: one family, their values added.
+    # Two instances of one plugin declare the same metrics: one family, their values added. Those of two plugins differ,
+    # or the second would not have been taken.
     own: dict[str, Family] = {}
     for page in pages:
         for family in page.families():
             known = own.get(family.spec.name)
-            own[family.spec.name] = family if known is None else _merged(known, family)
+            if known is None:
+                own[family.spec.name] = family
+            elif _alike(known, family):
+                own[family.spec.name] = _merged(known, family)
     return Snapshot((*found, *own.values()))
+
+
+def _alike(first: Family, second: Family) -> bool:
+    """Whether two families have the same series; a page that was tampered with may say anything."""
+    series = [[sample.labels for sample in family.samples] for family in (first, second)]
+    return first.spec.kind is second.spec.kind and series[0] == series[1]
 
 
 def _merged(first: Family, second: Family) -> Family:

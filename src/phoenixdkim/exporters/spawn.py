@@ -52,7 +52,11 @@ def identity(user: str) -> Identity:
 
 
 def spawn(
-    ledger: int, page: int, run_as: Identity | None, module: str = "phoenixdkim.exporters.process"
+    ledger: int,
+    page: int,
+    run_as: Identity | None,
+    module: str = "phoenixdkim.exporters.process",
+    idle: bool = True,
 ) -> tuple[int, socket.socket]:
     """Start an exporter's process; returns its pid and our end of the control socket.
 
@@ -61,6 +65,7 @@ def spawn(
         page: descriptor of the exporter's page.
         run_as: user to run as, None to stay who we are.
         module: what to run; tests put theirs here.
+        idle: run only when nothing else wants the processor; the contract tests measure the exporter, not the machine.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     parent = os.getpid()
@@ -69,7 +74,7 @@ def spawn(
         theirs.close()
         return pid, ours
     try:
-        _become_exporter(parent, {theirs.fileno(): 3, ledger: 4, page: 5}, run_as)
+        _become_exporter(parent, {theirs.fileno(): 3, ledger: 4, page: 5}, run_as, idle)
         arguments = ["-I", "-m", module, "--control", "3", "--ledger", "4", "--page", "5"]
         environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606 - no shell is the point
@@ -84,7 +89,9 @@ def spawn(
         os._exit(127)
 
 
-def _become_exporter(parent: int, descriptors: dict[int, int], run_as: Identity | None) -> None:
+def _become_exporter(parent: int, descriptors: dict[int, int], run_as: Identity | None, idle: bool) -> None:
+    # What a plugin starts is in this session too, unless it takes pains, and ends with it.
+    os.setsid()
     # Ctrl-C and a TERM to the group are the supervisor's to act on.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
@@ -98,12 +105,13 @@ def _become_exporter(parent: int, descriptors: dict[int, int], run_as: Identity 
     for source, target in descriptors.items():
         os.dup2(high[source], target, inheritable=True)
     os.closerange(3 + len(descriptors), os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 65536 else 65536)
-    os.nice(19)
-    try:
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    except OSError:
-        # A container may forbid it; nice 19 is what is left.
-        pass
+    if idle:
+        os.nice(19)
+        try:
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        except OSError:
+            # A container may forbid it; nice 19 is what is left.
+            pass
     if run_as is not None:
         os.setgroups([])
         os.setresgid(run_as.gid, run_as.gid, run_as.gid)
