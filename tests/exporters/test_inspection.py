@@ -44,8 +44,7 @@ def refused(monkeypatch):
     """Messages with which a plugin class is refused."""
 
     def check(plugin, table=None):
-        made = plugin if callable(plugin) else lambda: plugin
-        monkeypatch.setattr(inspection, "_find", lambda kind: (made, "plugin 'mine' (pkg 1.0)"))
+        monkeypatch.setattr(inspection, "_find", lambda kind: (lambda: plugin, "plugin 'mine' (pkg 1.0)"))
         with pytest.raises(PluginRefused) as caught:
             inspect_plugin("mine", table or {})
         return [fault.message for fault in caught.value.faults]
@@ -54,7 +53,7 @@ def refused(monkeypatch):
 
 
 def test_a_plain_plugin_is_taken(monkeypatch):
-    monkeypatch.setattr(inspection, "_find", lambda kind: (Good, "plugin 'mine' (pkg 1.0)"))
+    monkeypatch.setattr(inspection, "_find", lambda kind: (lambda: Good, "plugin 'mine' (pkg 1.0)"))
     found = inspect_plugin("mine", {"interval": 3.0})
     assert found.options.interval == 3.0
 
@@ -152,7 +151,7 @@ def test_hooks_that_are_made_on_the_fly(refused):
 
 def test_what_is_called_is_what_was_checked(monkeypatch):
     """Some versions of pluggy look at a plugin by getattr, which may answer otherwise the second time."""
-    monkeypatch.setattr(inspection, "_find", lambda kind: (Surprising, "plugin 'mine' (pkg 1.0)"))
+    monkeypatch.setattr(inspection, "_find", lambda kind: (lambda: Surprising, "plugin 'mine' (pkg 1.0)"))
     try:
         found = inspect_plugin("mine", {})
     except PluginRefused as refused:
@@ -298,10 +297,11 @@ def test_whatever_a_plugin_raises_while_it_is_looked_at_has_a_name(refused):
 
 
 def test_messages_are_short_and_printable(refused):
-    def plugin():
-        raise ImportError("\x1b[31mred\n" + "x" * 10**6)
+    class Failing(Good):
+        def __init__(self):
+            raise ImportError("\x1b[31mred\n" + "x" * 10**6)
 
-    (message,) = refused(plugin)
+    (message,) = refused(Failing)
     assert message.isprintable()
     assert len(message) < 1500
     many = with_hook(phoenixdkim_metrics=hook(lambda self: ["no metric"] * 300))
@@ -384,7 +384,7 @@ def test_options_of_no_use(refused):
 
 def test_all_faults_of_a_table_with_their_places(monkeypatch):
     plugin = with_hook(phoenixdkim_options=hook(lambda self: MyOptions))
-    monkeypatch.setattr(inspection, "_find", lambda kind: (plugin, "plugin 'mine' (pkg 1.0)"))
+    monkeypatch.setattr(inspection, "_find", lambda kind: (lambda: plugin, "plugin 'mine' (pkg 1.0)"))
     with pytest.raises(PluginRefused) as caught:
         inspect_plugin("mine", {"depth": "deep", "pth": "/x", "interval": 0})
     assert sorted(fault.path for fault in caught.value.faults) == [

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
+import sysconfig
 import traceback
 import types
 import typing
@@ -29,6 +30,7 @@ from phoenixdkim.options import Options
 _HOOKS: Final = {name: getattr(HookSpecs, name) for name in vars(HookSpecs) if name.startswith(f"{PROJECT}_")}
 _FORBIDDEN_OPTIONS: Final = ("wrapper", "hookwrapper", "optionalhook", "tryfirst", "trylast", "specname")
 _MARK: Final = f"{PROJECT}_impl"
+_STDLIB: Final = sysconfig.get_path("stdlib") + "/"
 _MAX_FAULTS: Final = 40
 _MAX_MESSAGE: Final = 600
 
@@ -71,8 +73,8 @@ class Inspected:
     manager: pluggy.PluginManager
     options: Options
     metrics: tuple[Declared, ...]
-    plugin: str
-    takes_events: bool
+    plugin: str = ""
+    takes_events: bool = True
 
 
 class PluginRefused(Exception):
@@ -116,7 +118,7 @@ def _plugin_name(kind: str, entry: importlib.metadata.EntryPoint) -> str:
 
 
 def _find(kind: str) -> tuple[Callable[[], object], str]:
-    """What makes the plugin, and how to name it.
+    """What imports the plugin's class or module, and how to name it.
 
     Raises:
         LookupError: there is none, or more than one.
@@ -129,13 +131,7 @@ def _find(kind: str) -> tuple[Callable[[], object], str]:
     if len({entry.value for entry in entries[kind]}) > 1:
         packages = ", ".join(sorted(entry.dist.name for entry in entries[kind] if entry.dist))
         raise LookupError(f"several packages have an exporter '{kind}': {packages}; uninstall all but one")
-    entry = entries[kind][0]
-
-    def make() -> object:
-        loaded = entry.load()
-        return loaded() if inspect.isclass(loaded) else loaded
-
-    return make, _plugin_name(kind, entry)
+    return entries[kind][0].load, _plugin_name(kind, entries[kind][0])
 
 
 def inspect_plugin(name: str, table: Mapping[str, Any]) -> Inspected:
@@ -148,13 +144,20 @@ def inspect_plugin(name: str, table: Mapping[str, Any]) -> Inspected:
     if not isinstance(kind, str):
         raise PluginRefused([TableFault((name, "type"), f"{kind!r} is no text; write the exporter's name in quotes")])
     try:
-        make, where = _find(kind)
+        load, where = _find(kind)
     except LookupError as error:
         raise PluginRefused([TableFault((name,), str(error.args[0]))]) from error
     try:
-        plugin = make()
+        loaded = load()
     except BaseException as error:
         raise _refused(name, f"{where}: it can't be imported: {described(error)}") from error
+    try:
+        plugin = loaded() if inspect.isclass(loaded) else loaded
+    except BaseException as error:
+        text = (
+            f"{where}: its class can't be called: {described(error)}; it gets no arguments, options come at the start"
+        )
+        raise _refused(name, text) from error
     try:
         return _inspect(plugin, name, where, table)
     except PluginRefused as refused:
@@ -199,16 +202,15 @@ def described(error: BaseException) -> str:
         words = str(error)
     except BaseException:  # noqa: BLE001 - a plugin's exception may raise anything when it is shown
         words = "(its text can't be shown)"
-    frames = traceback.extract_tb(error.__traceback__)
-    # The last line that is neither the import system's nor ours.
-    outside = [
+    # The last line that is the plugin's own: neither ours, the import system's nor the standard library's.
+    own = [
         frame
-        for frame in frames
-        if not frame.filename.startswith("<frozen")
-        and "/importlib/" not in frame.filename
-        and frame.filename != __file__
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename != __file__
+        and not frame.filename.startswith("<frozen")
+        and (not frame.filename.startswith(_STDLIB) or "-packages/" in frame.filename)
     ]
-    place = f" at {outside[-1].filename}:{outside[-1].lineno}" if outside else ""
+    place = f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
     return f"{type(error).__name__}: {words[:_MAX_MESSAGE]}{place}" if words else f"{type(error).__name__}{place}"
 
 
@@ -365,10 +367,13 @@ def _check_implementation(function: Any, name: str, marks: Any, where: str) -> l
     if not isinstance(function, types.FunctionType) or not isinstance(marks, Mapping):
         return [f"{where}: '{name}' is a {type(function).__name__}, which pluggy does not call; write a plain method"]
     faults = [
-        f"{where}: '{name}': @hookimpl({option}=…) is not allowed; an exporter's hooks are called plainly"
+        f"{where}: '{name}': @hookimpl({option}=…) is not allowed; write @hookimpl alone"
+        + (", and give the method its hook's name" if option == "specname" else "")
         for option in _FORBIDDEN_OPTIONS
         if marks.get(option)
     ]
+    if marks.get("specname"):
+        return faults
     spec = _HOOKS.get(name)
     if spec is None:
         return [*faults, f"{where}: there is no hook '{name}'{_near(name)}"]

@@ -139,7 +139,7 @@ class ExporterHost:
             if not self._started:
                 return
         totals = self._reader.totals()
-        if self._options.wants_samples:
+        if self._options.wants_samples and self._takes_events:
             samples, heads = self._reader.samples_since(self._page.ring_heads())
             self._page.set_ring_heads(heads)
             for slot, seconds in samples.items():
