@@ -126,9 +126,9 @@ def test_d04_absent_is_an_answer(server, make, behaviour):
         (Behaviour(records=(txt(KEY),), fault=Fault.WRONG_SOURCE), DnsResult.TIMEOUT),
         (Behaviour(records=(txt(KEY),), fault=Fault.COMPRESSION_LOOP), DnsResult.ERROR),
         (Behaviour(fault=Fault.SHORT), DnsResult.TIMEOUT),
-        (Behaviour(records=(txt(KEY),), truncate=True, tcp=Tcp.REFUSE), DnsResult.ERROR),
+        (Behaviour(records=(txt(KEY),), truncate=True, tcp=Tcp.CLOSE), DnsResult.ERROR),
         (Behaviour(records=(txt(KEY),), truncate=True, tcp=Tcp.HANG), DnsResult.TIMEOUT),
-        (Behaviour(records=(txt(KEY),), truncate=True, tcp=Tcp.LYING_LENGTH), DnsResult.ERROR),
+        (Behaviour(records=(txt(KEY),), truncate=True, tcp=Tcp.LONG_LENGTH_CLOSED), DnsResult.ERROR),
     ],
     ids=lambda value: str(value) if isinstance(value, DnsResult) else f"{value.rcode}-{value.fault}-{value.tcp}",
 )

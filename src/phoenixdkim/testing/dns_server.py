@@ -2,6 +2,11 @@
 
 Each name has a behaviour; a name without one does not exist. Questions are counted, so that a test can say how often
 the network was asked.
+
+    with ScriptedDnsServer() as server:
+        server.set_txt("s._domainkey.example.com", b"v=DKIM1; p=...")
+        server.set("slow._domainkey.example.com", Behaviour(delay=4.9))
+        server.set("gone._domainkey.example.com", Behaviour(truncate=True, tcp=Tcp.HANG))
 """
 
 from __future__ import annotations
@@ -13,102 +18,20 @@ import struct
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
-import dns.edns
 import dns.exception
 import dns.flags
 import dns.message
-import dns.name
 import dns.rcode
-import dns.rdataclass
 import dns.rdatatype
-import dns.rrset
-from dns.rdtypes.ANY.TXT import TXT
 
-MAX_CHAIN: Final = 40
+from phoenixdkim.testing.dns_behaviour import Behaviour, Fault, Question, Tcp, txt
+from phoenixdkim.testing.dns_wire import answer_wire, plain_name
 
-
-class Tcp(StrEnum):
-    """How the server behaves over TCP."""
-
-    ANSWER = "answer"
-    REFUSE = "refuse"
-    HANG = "hang"
-    LYING_LENGTH = "lying-length"
-
-
-class Fault(StrEnum):
-    """What is wrong with an answer."""
-
-    NONE = "none"
-    DROP = "drop"
-    WRONG_ID = "wrong-id"
-    WRONG_QUESTION = "wrong-question"
-    NO_QUESTION = "no-question"
-    WRONG_SOURCE = "wrong-source"
-    COMPRESSION_LOOP = "compression-loop"
-    SHORT = "short"
-    WRONG_TYPE = "wrong-type"
-    NOT_A_RESPONSE = "not-a-response"
-
-
-@dataclass(frozen=True, slots=True)
-class Behaviour:
-    """How one name is answered.
-
-    Attributes:
-        records: TXT records, each a tuple of character-strings of at most 255 octets.
-        cname: target of an alias; with ``whole_chain`` its records follow in the same answer.
-        rcode: the response code; an error code goes out without records.
-        ttl: of the records, in seconds.
-        soa_minimum: minimum of the SOA in negative answers, in seconds; None for no SOA.
-        delay: seconds before the answer.
-        fault: what is wrong with it.
-        truncate: answer UDP with TC and no records.
-        tcp: what happens over TCP.
-        authentic: set the AD flag.
-        extended_error: info-code of an Extended DNS Error (RFC 8914), or None.
-        whole_chain: follow the alias in the answer, as a recursive server does.
-        right_answer_after: seconds after which the right answer follows a faulty one; None for never.
-        failures: the first so many questions are answered with SERVFAIL.
-    """
-
-    records: tuple[tuple[bytes, ...], ...] = ()
-    cname: str | None = None
-    rcode: int = dns.rcode.NOERROR
-    ttl: int = 300
-    soa_minimum: int | None = 60
-    delay: float = 0.0
-    fault: Fault = Fault.NONE
-    truncate: bool = False
-    tcp: Tcp = Tcp.ANSWER
-    authentic: bool = False
-    extended_error: int | None = None
-    whole_chain: bool = True
-    right_answer_after: float | None = None
-    failures: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One question that arrived: name in lower case without final dot, type, transport, EDNS."""
-
-    name: str
-    kind: str
-    transport: str
-    edns: int
-    source_port: int
-    id: int
-    authentic_wanted: bool
-
-
-def txt(*strings: bytes) -> tuple[bytes, ...]:
-    """One TXT record; a string above 255 octets is cut into character-strings."""
-    return tuple(s[i : i + 255] for s in strings for i in range(0, max(len(s), 1), 255))
+__all__ = ["Behaviour", "Fault", "Question", "ScriptedDnsServer", "Tcp", "txt"]
 
 
 class ScriptedDnsServer:
@@ -117,14 +40,16 @@ class ScriptedDnsServer:
     Args:
         host: loopback address to listen on, IPv4 or IPv6.
         port: UDP and TCP port, 0 for a free one.
+        tcp: take TCP connections; otherwise they are refused.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, tcp: bool = True) -> None:
         self.host = host
         self._behaviours: dict[str, Behaviour] = {}
         self._default = Behaviour(rcode=dns.rcode.NXDOMAIN)
         self._questions: list[Question] = []
         self._lock = threading.Lock()
+        self._arrived = threading.Condition(self._lock)
         self._threads: list[threading.Thread] = []
         self._sockets: set[socket.socket] = set()
         self._stopping = threading.Event()
@@ -136,8 +61,10 @@ class ScriptedDnsServer:
             self._tcp = socket.socket(family, socket.SOCK_STREAM)
             self._tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
+                # Bound even when nobody listens: the port is then nobody else's either, and connections are refused.
                 self._tcp.bind((host, self._port))
-                self._tcp.listen(64)
+                if tcp:
+                    self._tcp.listen(64)
                 break
             except OSError:
                 # Another program has the TCP port of that number.
@@ -145,8 +72,11 @@ class ScriptedDnsServer:
                 self._tcp.close()
                 if port:
                     raise
+        # A flood must not be lost before it is counted.
+        self._udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
         self._start(self._serve_udp)
-        self._start(self._serve_tcp)
+        if tcp:
+            self._start(self._serve_tcp)
 
     @property
     def address(self) -> str:
@@ -209,6 +139,23 @@ class ScriptedDnsServer:
         wanted = name.lower().rstrip(".") if name is not None else None
         return [q for q in asked if wanted in (None, q.name) and transport in (None, q.transport)]
 
+    def wait_for_questions(
+        self, count: int, name: str | None = None, transport: str | None = None, timeout: float = 30.0
+    ) -> Sequence[Question]:
+        """Wait until so many questions have arrived, of one name, over one transport; those that have.
+
+        Raises:
+            TimeoutError: they have not.
+        """
+        deadline = time.monotonic() + timeout
+        while len(asked := self.questions(name, transport)) < count:
+            with self._arrived:
+                if (left := deadline - time.monotonic()) <= 0:
+                    raise TimeoutError(f"{len(asked)} questions in {timeout} s, not {count}")
+                # Not longer: one may have arrived since the look.
+                self._arrived.wait(min(left, 0.05))
+        return asked
+
     def _start(self, target: object, *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)  # type: ignore[arg-type]
         with self._lock:
@@ -229,16 +176,16 @@ class ScriptedDnsServer:
             if query is None:
                 continue
             behaviour = self._behaviour(query)
-            if behaviour.delay or behaviour.right_answer_after is not None:
+            if behaviour.delay or behaviour.gate is not None or behaviour.right_answer_after is not None:
                 self._start(self._answer_udp, query, behaviour, client)
             else:
                 self._answer_udp(query, behaviour, client)
 
     def _answer_udp(self, query: dns.message.Message, behaviour: Behaviour, client: tuple[str, int]) -> None:
-        if self._stopping.wait(behaviour.delay):
+        if not self._time_to_answer(behaviour):
             return
         if behaviour.fault is not Fault.DROP:
-            wire = self._wire(query, behaviour, truncate=behaviour.truncate)
+            wire = answer_wire(query, behaviour, self._find, truncate=behaviour.truncate)
             if behaviour.fault is Fault.WRONG_SOURCE:
                 with socket.socket(self._udp.family, socket.SOCK_DGRAM) as other, contextlib.suppress(OSError):
                     other.bind((self.host, 0))
@@ -247,7 +194,14 @@ class ScriptedDnsServer:
                 self._send_udp(wire, client)
         if behaviour.right_answer_after is not None and not self._stopping.wait(behaviour.right_answer_after):
             right = replace(behaviour, fault=Fault.NONE)
-            self._send_udp(self._wire(query, right, truncate=behaviour.truncate), client)
+            self._send_udp(answer_wire(query, right, self._find, truncate=behaviour.truncate), client)
+
+    def _time_to_answer(self, behaviour: Behaviour) -> bool:
+        """Wait for it; False when the server stops first."""
+        while behaviour.gate is not None and not behaviour.gate.wait(0.05):
+            if self._stopping.is_set():
+                return False
+        return not self._stopping.wait(behaviour.delay)
 
     def _send_udp(self, wire: bytes, client: tuple[str, int]) -> None:
         # The client may be gone.
@@ -274,22 +228,39 @@ class ScriptedDnsServer:
                 if query is None:
                     return
                 behaviour = self._behaviour(query)
-                if behaviour.tcp is Tcp.REFUSE or behaviour.fault is Fault.DROP or self._stopping.wait(behaviour.delay):
+                if behaviour.fault is Fault.DROP or not self._time_to_answer(behaviour):
                     return
-                wire = self._wire(query, behaviour, truncate=False)
-                if behaviour.tcp is Tcp.ANSWER:
-                    connection.sendall(struct.pack("!H", len(wire)) + wire)
-                elif behaviour.tcp is Tcp.LYING_LENGTH:
-                    connection.sendall(struct.pack("!H", min(len(wire) * 2, 65535)) + wire)
-                else:
-                    connection.sendall(struct.pack("!H", len(wire)) + wire[: len(wire) // 2])
-                    self._stopping.wait(10)
+                self._say(connection, behaviour.tcp, answer_wire(query, behaviour, self._find, truncate=False))
         except OSError:
             # The client went away: its right.
             pass
         finally:
             with self._lock:
                 self._sockets.discard(connection)
+
+    def _say(self, connection: socket.socket, how: Tcp, wire: bytes) -> None:
+        size, sent, stays = len(wire), wire, False
+        match how:
+            case Tcp.CLOSE:
+                return
+            case Tcp.SILENT:
+                self._stopping.wait(30)
+                return
+            case Tcp.CUT | Tcp.HANG:
+                sent, stays = wire[: size // 2], how is Tcp.HANG
+            case Tcp.LONG_LENGTH | Tcp.LONG_LENGTH_CLOSED:
+                size, stays = min(size * 2, 65535), how is Tcp.LONG_LENGTH
+            case Tcp.SHORT_LENGTH:
+                size //= 2
+            case Tcp.NO_LENGTH:
+                size = 0
+            case Tcp.ANSWER:
+                pass
+        connection.sendall(struct.pack("!H", size) + sent)
+        if stays:
+            # Until the client gives up.
+            connection.settimeout(30)
+            connection.recv(1)
 
     def _note(self, wire: bytes, transport: str, port: int) -> dns.message.Message | None:
         try:
@@ -300,86 +271,34 @@ class ScriptedDnsServer:
             return None
         asked = query.question[0]
         question = Question(
-            asked.name.to_text(omit_final_dot=True).lower(),
+            plain_name(asked.name),
             dns.rdatatype.to_text(asked.rdtype),
             transport,
             query.payload if query.edns >= 0 else -1,
             port,
             query.id,
             bool(query.flags & dns.flags.AD),
+            bool(query.flags & dns.flags.CD),
         )
-        with self._lock:
+        with self._arrived:
             self._questions.append(question)
+            self._arrived.notify_all()
         return query
 
+    def _find(self, name: str) -> Behaviour:
+        with self._lock:
+            return self._behaviours.get(name, self._default)
+
     def _behaviour(self, query: dns.message.Message) -> Behaviour:
-        name = query.question[0].name.to_text(omit_final_dot=True).lower()
+        name = plain_name(query.question[0].name)
         with self._lock:
             behaviour = self._behaviours.get(name, self._default)
             if behaviour.failures > 0:
                 self._behaviours[name] = replace(behaviour, failures=behaviour.failures - 1)
                 return replace(behaviour, rcode=dns.rcode.SERVFAIL)
-            return behaviour
-
-    def _wire(self, query: dns.message.Message, behaviour: Behaviour, *, truncate: bool) -> bytes:
-        if behaviour.fault is Fault.SHORT:
-            return struct.pack("!H", query.id) + b"\x80"
-        response = dns.message.make_response(query, recursion_available=True)
-        response.set_rcode(dns.rcode.Rcode(behaviour.rcode))
-        if behaviour.extended_error is not None and query.edns >= 0:
-            code = dns.edns.EDECode(behaviour.extended_error)
-            response.use_edns(0, options=[dns.edns.EDEOption(code)])
-        if behaviour.authentic:
-            response.flags |= dns.flags.AD
-        if truncate:
-            response.flags |= dns.flags.TC
-        elif behaviour.rcode in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
-            self._fill(response, query.question[0], behaviour)
-        match behaviour.fault:
-            case Fault.WRONG_ID:
-                response.id = (query.id + 1) & 0xFFFF
-            case Fault.WRONG_QUESTION:
-                response.question = [
-                    dns.rrset.RRset(dns.name.from_text("other.example."), dns.rdataclass.IN, dns.rdatatype.TXT)
-                ]
-            case Fault.NO_QUESTION:
-                response.question = []
-            case Fault.NOT_A_RESPONSE:
-                response.flags &= ~dns.flags.QR
-            case Fault.COMPRESSION_LOOP:
-                # One question, one answer whose owner name points at itself.
-                head = response.to_wire()[:12]
-                question = query.question[0].name.to_wire() or b""
-                body = question + struct.pack("!HH", 16, 1)
-                start = 12 + len(body)
-                loop = struct.pack("!HHHIH", 0xC000 | start, 16, 1, 300, 2) + b"\x01a"
-                return head[:4] + struct.pack("!HHHH", 1, 1, 0, 0) + body + loop
-            case _:
-                pass
-        return response.to_wire(max_size=65535)
-
-    def _fill(self, response: dns.message.Message, asked: dns.rrset.RRset, behaviour: Behaviour) -> None:
-        owner = asked.name
-        with self._lock:
-            behaviours = dict(self._behaviours)
-        for _ in range(MAX_CHAIN):
-            if behaviour.cname is None:
-                break
-            target = dns.name.from_text(behaviour.cname)
-            response.answer.append(dns.rrset.from_text(owner, behaviour.ttl, "IN", "CNAME", target.to_text()))
-            if not behaviour.whole_chain:
-                return
-            owner = target
-            behaviour = behaviours.get(owner.to_text(omit_final_dot=True).lower(), self._default)
-            response.set_rcode(dns.rcode.Rcode(behaviour.rcode))
-        if behaviour.fault is Fault.WRONG_TYPE:
-            response.answer.append(dns.rrset.from_text(owner, behaviour.ttl, "IN", "A", "192.0.2.1"))
-        elif behaviour.records and asked.rdtype == dns.rdatatype.TXT:
-            rdatas = [TXT(dns.rdataclass.IN, dns.rdatatype.TXT, strings) for strings in behaviour.records]
-            response.answer.append(dns.rrset.from_rdata_list(owner, behaviour.ttl, rdatas))
-        elif behaviour.soa_minimum is not None and behaviour.cname is None:
-            soa = f"ns.example. hostmaster.example. 1 3600 600 86400 {behaviour.soa_minimum}"
-            response.authority.append(dns.rrset.from_text("example.", 86400, "IN", "SOA", soa))
+        if query.flags & dns.flags.CD and behaviour.unvalidated is not None:
+            return behaviour.unvalidated
+        return behaviour
 
 
 def _read_tcp(connection: socket.socket) -> bytes:
