@@ -284,7 +284,7 @@ class MessageUnsigned(Event):
 
 @event()
 class DnsQuery(Event):
-    """One question was put to the network, its retries and TCP included."""
+    """One question was put to the network for a look-up, its retries and TCP included."""
 
 
 @event(measure=Measure("duration", DNS_BUCKETS))
@@ -303,7 +303,7 @@ class DnsCacheLookup(Event):
 
 @event()
 class DnssecKey(Event):
-    """A key record was used for a signature; ``status`` is how far DNSSEC vouches for it."""
+    """A key was looked up for a signature, and was had or could not be; ``status``: how far DNSSEC vouches for it."""
 
     status: DnssecStatus
 

@@ -214,7 +214,8 @@ CATALOGUE: Final[tuple[MetricSpec, ...]] = (
         "Questions put to the network.",
         (),
         "dns.queries",
-        "Once a question, its retries and TCP included, when it has ended; a cache hit is none.",
+        "Once a question, its retries, TCP and aliases included, when it has ended; a cache hit is none. A kept key"
+        " that is asked for anew (`dns.recheck_after`) is one; the DNSSEC probe is none, for it looks up no key.",
     ),
     _counter(
         "dns_responses_total",
@@ -245,10 +246,13 @@ CATALOGUE: Final[tuple[MetricSpec, ...]] = (
     _counter(
         "dnssec_keys_total",
         events.DnssecKey,
-        "Key records used for a signature, by DNSSEC status.",
+        "Keys looked up for a signature, by DNSSEC status.",
         ("status",),
         "dnssec.{status}",
-        "Once for each evaluated signature whose key record was looked up, by the worker.",
+        "Once for each evaluated signature whose key was looked up, by the worker; not for a key that does not exist."
+        " `secure`: the name server vouches for it (AD). `insecure`: it does not, though it validates. `bogus`: it"
+        " refused the record because it could not validate it. `unavailable`: the record could not be had. `unknown`:"
+        " the name server does not validate, it is not known yet whether it does, or the record is of a zone file.",
     ),
     _counter(
         "errors_total",

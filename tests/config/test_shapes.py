@@ -88,5 +88,4 @@ def test_the_schema_is_closed_and_described() -> None:
 
 def test_limits_and_resolver_options_are_all_there() -> None:
     assert [field.name for field in dataclasses.fields(Limits)] == list(LimitsTable.model_fields)
-    names = [field.name for field in dataclasses.fields(ResolverOptions) if field.name != "resolv_conf"]
-    assert names == list(Dns.model_fields)
+    assert [field.name for field in dataclasses.fields(ResolverOptions)] == list(Dns.model_fields)

@@ -75,9 +75,18 @@ class FakeResolver:
     def __init__(self, answers=None):
         self.answers = answers or {}
         self.asked = []
+        self.rechecked = []
+        self.newer = {}
 
     def cached(self, name):
         return self.answers.get(name)
+
+    def deadline(self):
+        return 0.0
+
+    def recheck(self, names, record, deadline=None):
+        self.rechecked.append(tuple(names))
+        return {name: self.newer[name] for name in names if name in self.newer}
 
     def look_up(self, names, record, deadline=None):
         self.asked.append(tuple(names))

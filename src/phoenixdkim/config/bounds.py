@@ -76,8 +76,9 @@ BOUNDS: Final[Mapping[str, Bound]] = {
     ),
     "dns.max_answer_octets": Bound(
         (Reason.DNS_ANSWER_TOO_LARGE,),
-        "An answer over TCP may have 65,535 octets, each read and parsed. It is refused by the length it announces."
-        " A key with DNSSEC signatures and aliases has less than 4,000.",
+        "An answer over TCP may have 65,535 octets; parsing as many that are made to hurt takes more than a second of"
+        " processor time. One that is larger, or has more than 100 records, is not parsed. Asked for again it would be"
+        " as large, so this is no temporary error. A key with aliases has less than 4,000.",
     ),
     "dns.max_concurrent": Bound(
         (Reason.LOOKUP_LIMIT,), "Each question takes a thread and a socket, and strangers decide how many there are."

@@ -16,6 +16,7 @@ from phoenixdkim.dkim.limits import Limits
 from phoenixdkim.dkim.sign import OVERSIGNED, RECOMMENDED
 from phoenixdkim.dkim.verify import FromPolicy, LengthPolicy
 from phoenixdkim.dns.options import ResolverOptions, parse_nameserver
+from phoenixdkim.dns.validation import probe_name
 from phoenixdkim.keystore import Permissions
 from phoenixdkim.log import Destination
 from phoenixdkim.policy import Disposition, ascii_domain, parse_pattern
@@ -76,6 +77,11 @@ def _network(text: str) -> str:
 
 def _nameserver(text: str) -> str:
     parse_nameserver(text)
+    return text
+
+
+def _probe(text: str) -> str:
+    probe_name(text)
     return text
 
 
@@ -338,28 +344,37 @@ class Dns(Table):
 
     nameservers: Annotated[tuple[Annotated[str, AfterValidator(_nameserver)], ...], _Lax] = ()
     """Recursive name servers by address, as in ``127.0.0.1:53``, in order of preference; none for those of
-    /etc/resolv.conf."""
+    ``resolv_conf``."""
     zone: Annotated[str, AfterValidator(_optional_file)] = ""
     """A zone file with all key records there are, instead of the network: for tests and the demo."""
     query_timeout: float = Field(default=_DNS.query_timeout, ge=0.05, le=60)
-    """Seconds for one attempt at one server."""
+    """Seconds for the first attempt at a server; the second has twice as long."""
     message_timeout: float = Field(default=_DNS.message_timeout, ge=0.1, le=300)
     """Seconds for all keys of a message."""
     max_answer_octets: int = Field(default=_DNS.max_answer_octets, ge=1232, le=65_535)
-    """Octets of one answer of a name server."""
+    """Octets of one answer of a name server that is read into records; one that is made to hurt takes up to 20
+    microseconds an octet."""
     max_concurrent: int = Field(default=_DNS.max_concurrent, ge=1, le=10_000)
     """Questions of one worker on the network at one time."""
     cache_size: int = Field(default=_DNS.cache_size, ge=0, le=1_000_000)
-    """Names that a worker keeps."""
+    """Keys that a worker keeps. A name without a key counts as one."""
     max_ttl: float = Field(default=_DNS.max_ttl, ge=0, le=604_800)
     """The longest that a key is kept, in seconds."""
     max_negative_ttl: float = Field(default=_DNS.max_negative_ttl, ge=0, le=86_400)
     """The longest that the absence of a key is kept, in seconds."""
     failure_ttl: float = Field(default=_DNS.failure_ttl, ge=0, le=300)
     """How long it is kept that a name could not be looked up, in seconds."""
-    dnssec_probe: str = _DNS.dnssec_probe
-    """A name in a signed zone, for example ``org.``. When the resolver vouches for it, keys it does not vouch for count
-    as insecure; without a probe they count as unknown."""
+    recheck_after: float = Field(default=_DNS.recheck_after, ge=0, le=86_400)
+    """A kept key that is older than this, in seconds, and does not verify a signature whose body hash is right is asked
+    for anew, in case it was replaced; so at most once in that time. 0 for never. The name server may still have the old
+    record: it keeps it for the record's time to live."""
+    dnssec_probe: Annotated[str, AfterValidator(_probe)] = _DNS.dnssec_probe
+    """A name in a signed zone. A name server that vouches for its SOA record validates, so keys that it does not vouch
+    for count as ``insecure``; without a probe, or when it fails, they count as ``unknown``. It is put by a thread of
+    its own, when a name server has vouched for nothing in the last hour, and delays no message. Empty for none."""
+    resolv_conf: Annotated[str, AfterValidator(_file)] = _DNS.resolv_conf
+    """File with ``nameserver`` lines (resolv.conf(5)), for when ``nameservers`` is empty. It is read again when it has
+    changed."""
 
 
 class Config(Table):

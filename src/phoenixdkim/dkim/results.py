@@ -166,9 +166,7 @@ REASONS: Final[dict[Reason, ReasonEntry]] = {
     Reason.MESSAGE_TIMEOUT: ReasonEntry(
         Result.TEMPERROR, "time for the keys of the message is over", "RFC 6376 section 8.4"
     ),
-    Reason.DNS_ANSWER_TOO_LARGE: ReasonEntry(
-        Result.TEMPERROR, "answer of the name server too large", "RFC 6376 section 8.4"
-    ),
+    Reason.DNS_ANSWER_TOO_LARGE: ReasonEntry(_P, "answer of the name server too large", "RFC 6376 section 8.4"),
     Reason.LOOKUP_LIMIT: ReasonEntry(Result.TEMPERROR, "too many look-ups under way", "RFC 6376 section 8.4"),
     Reason.MULTIPLE_KEY_RECORDS: ReasonEntry(_P, "several key records", "RFC 6376 section 3.6.2.2"),
     Reason.KEY_RECORD_TOO_LARGE: ReasonEntry(_P, "key record too large", "RFC 6376 section 8.8"),

@@ -124,6 +124,9 @@ class Verifier:
         self._index = HeaderIndex(fields)
         self._finished = False
         self.key_names: tuple[bytes, ...] = ()
+        self.doubtful: tuple[bytes, ...] = ()
+        """Of ``key_names``, after ``finish``: keys that did not verify a signature whose body hash is right. Such a key
+        may be older than the signature; one that is absent, revoked or unusable says itself that it is not."""
         signatures = [field for field in fields if field.name.rstrip(b" \t").lower() == _SIGNATURE]
         if signatures:
             self._read(fields, signatures, now, hidden_name)
@@ -188,13 +191,23 @@ class Verifier:
     def finish(self, answers: Mapping[bytes, KeyAnswer]) -> tuple[SignatureVerdict, ...]:
         """The verdicts, in the order of the signatures; none for a message without signatures.
 
+        May be called again with other answers.
+
         Args:
             answers: what DNS said for each of ``key_names``.
         """
         if self._digests is not None and not self._finished:
             self._finished = True
             self._digests.finish()
-        return tuple(row if isinstance(row, SignatureVerdict) else self._judge(row, answers) for row in self._rows)
+        verdicts: list[SignatureVerdict] = []
+        doubtful: dict[bytes, None] = {}
+        for row in self._rows:
+            verdict = row if isinstance(row, SignatureVerdict) else self._judge(row, answers)
+            verdicts.append(verdict)
+            if isinstance(row, Signature) and verdict.reason is Reason.SIGNATURE_MISMATCH:
+                doubtful[row.key_name] = None
+        self.doubtful = tuple(doubtful)
+        return tuple(verdicts)
 
     def _judge(self, signature: Signature, answers: Mapping[bytes, KeyAnswer]) -> SignatureVerdict:
         answer = answers.get(signature.key_name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,7 +22,7 @@ BOGUS_CODES: Final = frozenset({5, 6, 7, 8, 9, 10, 11, 12})
 
 
 class ChainError(Exception):
-    """Aliases that form a loop or a chain that is too long."""
+    """Aliases that form a loop, a chain that is too long, or a name that is too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +58,29 @@ def read_answer(message: dns.message.Message, name: dns.name.Name) -> Records:
     """
     authentic = bool(message.flags & dns.flags.AD)
     aliases: dict[dns.name.Name, dns.rrset.RRset] = {}
+    subtrees: dict[dns.name.Name, dns.rrset.RRset] = {}
     texts: dict[dns.name.Name, dns.rrset.RRset] = {}
     for rrset in message.answer:
         if rrset.rdtype == dns.rdatatype.CNAME:
             aliases.setdefault(rrset.name, rrset)
+        elif rrset.rdtype == dns.rdatatype.DNAME:
+            subtrees.setdefault(rrset.name, rrset)
         elif rrset.rdtype == dns.rdatatype.TXT:
             texts.setdefault(rrset.name, rrset)
     ttls = []
     owner = name
     for _ in range(MAX_CHAIN + 1):
         alias = aliases.get(owner)
-        if alias is None:
+        if alias is not None:
+            ttls.append(alias.ttl)
+            owner = alias[0].target
+            continue
+        # Servers make a CNAME from a DNAME, but need not (RFC 6672 section 3.4.1).
+        subtree = next((subtrees[name] for name in _ancestors(owner) if name in subtrees), None) if subtrees else None
+        if subtree is None:
             break
-        ttls.append(alias.ttl)
-        owner = alias[0].target
+        ttls.append(subtree.ttl)
+        owner = _moved(owner, subtree)
     else:
         raise ChainError("a chain of aliases without end")
     found = texts.get(owner)
@@ -82,6 +91,30 @@ def read_answer(message: dns.message.Message, name: dns.name.Name) -> Records:
     if owner != name and negative is None and message.rcode() == dns.rcode.NOERROR:
         return Records((), min(ttls), owner, authentic)
     return Records((), None if negative is None else min([*ttls, negative]), None, authentic)
+
+
+def _ancestors(name: dns.name.Name) -> Iterator[dns.name.Name]:
+    while name != dns.name.root:
+        name = name.parent()
+        yield name
+
+
+def _moved(name: dns.name.Name, subtree: dns.rrset.RRset) -> dns.name.Name:
+    try:
+        return name.relativize(subtree.name).concatenate(subtree[0].target)
+    except dns.name.NameTooLong as error:
+        raise ChainError("an alias without a possible name") from error
+
+
+def is_referral(message: dns.message.Message) -> bool:
+    """The server names others to ask instead of answering (RFC 2308 section 2.2): it does not recurse."""
+    kinds = {rrset.rdtype for rrset in message.authority}
+    return (
+        message.rcode() == dns.rcode.NOERROR
+        and not message.answer
+        and dns.rdatatype.NS in kinds
+        and dns.rdatatype.SOA not in kinds
+    )
 
 
 def _negative_ttl(authority: Sequence[dns.rrset.RRset]) -> int | None:

@@ -1,7 +1,9 @@
 """One question to one name server: UDP, then TCP when the answer was truncated, all before a deadline.
 
 What does not match the question (id, name, type, source) is passed over and the wait goes on, as such packets may be
-forged (RFC 5452 section 9.1). Each question has a fresh socket, so that the kernel picks a fresh random port.
+forged (RFC 5452 section 9.1), up to a number at which guessing would begin to pay. Each question has a fresh socket,
+so that the kernel picks a fresh random port. An answer over its limits is not parsed: a parser takes up to 20 µs an
+octet for what is made to hurt it.
 """
 
 from __future__ import annotations
@@ -24,6 +26,13 @@ from phoenixdkim.dns.options import Nameserver
 PAYLOAD: Final = 1232
 """UDP payload that EDNS offers: what passes everywhere without fragments (dnsflagday.net/2020)."""
 
+MAX_STRAYS: Final = 64
+"""Packets without the right id or question after which an attempt ends, and its port with it: one who knows the port
+needs 65,536 guesses for the id."""
+
+MAX_RECORDS: Final = 100
+"""Records of an answer that are parsed. A chain of aliases with key records and their authority has thirty."""
+
 Clock = Callable[[], float]
 
 
@@ -35,8 +44,12 @@ class ExchangeTimeoutError(ExchangeError):
     """No answer in time."""
 
 
-class AnswerTooLargeError(ExchangeError):
-    """An answer of more octets than the limit; nothing of it was read."""
+class AnswerTooLargeError(Exception):
+    """The answer has more octets or records than are parsed. ``authentic`` is its AD flag."""
+
+    def __init__(self, *, authentic: bool) -> None:
+        super().__init__("the answer is too large")
+        self.authentic = authentic
 
 
 def ask(
@@ -46,27 +59,29 @@ def ask(
     until: float,
     clock: Clock,
     *,
-    max_octets: int,
+    max_octets: int = 65535,
     edns: bool = True,
+    check: bool = True,
 ) -> dns.message.Message:
     """Ask one server one question.
 
     Args:
         until: when to give up, on ``clock``.
-        max_octets: of the answer.
+        max_octets: the most octets of an answer that are parsed.
         edns: offer EDNS(0); False for servers that know none.
+        check: let the server validate; False asks for the records even if they don't (CD, RFC 4035 section 3.2.2).
 
     Raises:
         ExchangeTimeoutError: no matching answer came in time.
-        AnswerTooLargeError: it has more than ``max_octets``.
         ExchangeError: no route, refused by ICMP or TCP, cut off, or an answer that can't be read.
+        AnswerTooLargeError: the answer is over a limit.
     """
     query = dns.message.make_query(
         name,
         kind,
         use_edns=0 if edns else -1,
         payload=PAYLOAD,
-        flags=dns.flags.RD | dns.flags.AD,
+        flags=dns.flags.RD | dns.flags.AD | (dns.flags.Flag(0) if check else dns.flags.CD),
         id=secrets.randbelow(65536),
     )
     try:
@@ -110,17 +125,21 @@ def _ask_udp(
         # A connected socket takes packets of this server only, and learns of its ICMP errors.
         sock.connect(_target(server, socket.SOCK_DGRAM))
         sock.send(query.to_wire())
-        while True:
+        for _ in range(MAX_STRAYS):
             sock.settimeout(_left(until, clock))
             wire = sock.recv(65535)
             if not _is_response(wire, query):
                 continue
-            if len(wire) > max_octets:
-                raise AnswerTooLargeError(f"an answer of {len(wire)} octets")
+            # Of a truncated answer, and of one that is too large, only the question is read.
             truncated = bool(wire[2] & 0x02)
-            answer = _parse(wire, question_only=truncated)
-            if _matches(answer, query):
-                return None if truncated else answer
+            large = not truncated and _is_large(wire, max_octets)
+            answer = _parse(wire, question_only=truncated or large)
+            if not _matches(answer, query):
+                continue
+            if large:
+                raise AnswerTooLargeError(authentic=bool(answer.flags & dns.flags.AD))
+            return None if truncated else answer
+        raise ExchangeError("too many packets that are no answer to the question")
     finally:
         sock.close()
 
@@ -136,16 +155,18 @@ def _ask_tcp(
         sock.settimeout(_left(until, clock))
         sock.sendall(len(wire).to_bytes(2, "big") + wire)
         size = int.from_bytes(_exactly(sock, 2, until, clock), "big")
-        if size > max_octets:
-            raise AnswerTooLargeError(f"an answer of {size} octets")
+        # Taken to its end whatever its size: a length that lies is no answer.
         wire = _exactly(sock, size, until, clock)
     finally:
         sock.close()
     if not _is_response(wire, query):
         raise ExchangeError("the answer over TCP is to another question")
-    answer = _parse(wire, question_only=False)
+    large = _is_large(wire, max_octets)
+    answer = _parse(wire, question_only=large)
     if answer.flags & dns.flags.TC or not _matches(answer, query):
         raise ExchangeError("the answer over TCP is truncated or to another question")
+    if large:
+        raise AnswerTooLargeError(authentic=bool(answer.flags & dns.flags.AD))
     return answer
 
 
@@ -162,6 +183,11 @@ def _exactly(sock: socket.socket, size: int, until: float, clock: Clock) -> byte
 
 def _is_response(wire: bytes, query: dns.message.Message) -> bool:
     return len(wire) >= 12 and int.from_bytes(wire[:2], "big") == query.id and bool(wire[2] & 0x80)
+
+
+def _is_large(wire: bytes, max_octets: int) -> bool:
+    records = sum(int.from_bytes(wire[at : at + 2], "big") for at in (6, 8, 10))
+    return len(wire) > max_octets or records > MAX_RECORDS
 
 
 def _parse(wire: bytes, *, question_only: bool) -> dns.message.Message:

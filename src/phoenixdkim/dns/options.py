@@ -33,15 +33,17 @@ class ResolverOptions:
         nameservers: recursive servers as ``addr``, ``addr:port`` or ``[v6]:port``, in order of preference; none for
             those of ``resolv_conf``, which is read again when it has changed.
         zone: a file that holds all records there are; no network then.
-        query_timeout: for one attempt at one server.
+        query_timeout: for the first attempt at a server; the second has twice as long.
         message_timeout: for all keys of one message, whatever else.
-        max_answer_octets: octets of one answer; what is larger is not read.
+        max_answer_octets: octets of one answer; what is larger is not parsed.
         max_concurrent: questions on the network at one time.
         cache_size: names kept.
         max_ttl, max_negative_ttl: the longest that a key, or its absence, is kept.
         failure_ttl: how long it is kept that a name could not be looked up.
-        dnssec_probe: a name in a signed zone. When the resolver vouches for its SOA record (AD), an answer without AD
-            counts as insecure; without a probe, or while it fails, it counts as unknown.
+        recheck_after: a kept key that is older and does not verify a signature is asked for anew, so at most once in
+            that time; 0 for never.
+        dnssec_probe: a name in a signed zone. A name server that vouches for its SOA record (AD) validates, and its
+            answers without AD are insecure; without a probe, or while it fails, they are unknown.
         resolv_conf: path of that file.
     """
 
@@ -55,7 +57,8 @@ class ResolverOptions:
     max_ttl: float = 3600.0
     max_negative_ttl: float = 300.0
     failure_ttl: float = 5.0
-    dnssec_probe: str = ""
+    recheck_after: float = 10.0
+    dnssec_probe: str = "."
     resolv_conf: str = "/etc/resolv.conf"
 
 

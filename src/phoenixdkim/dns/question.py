@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-import dns.exception
-import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
@@ -17,20 +14,23 @@ import dns.rdatatype
 from phoenixdkim.dkim.keys import KeyAnswer, KeyOutcome, key_answer
 from phoenixdkim.dkim.limits import Limits
 from phoenixdkim.dkim.results import DnssecStatus, Reason
-from phoenixdkim.dns.answers import MAX_CHAIN, ChainError, Records, is_bogus, read_answer
+from phoenixdkim.dns.answers import MAX_CHAIN, ChainError, Records, is_bogus, is_referral, read_answer
 from phoenixdkim.dns.exchange import AnswerTooLargeError, ExchangeError, ExchangeTimeoutError, ask
 from phoenixdkim.dns.options import Nameserver, Nameservers, ResolverOptions
+from phoenixdkim.dns.validation import Validation
 from phoenixdkim.dns.zone import Zone, ZoneError
 from phoenixdkim.events import DnsResult
 
+_ANSWERED: Final = frozenset({dns.rcode.NOERROR, dns.rcode.NXDOMAIN})
+
 ROUNDS: Final = 2
-"""How often each server is tried."""
+"""How often each server is tried; a later round waits twice as long as the one before."""
 
 PREFERENCE_TIME: Final = 30.0
 """Seconds for which the server that answered last is asked first."""
 
-PROBE_TIME: Final = 3600.0
-PROBE_RETRY_TIME: Final = 60.0
+BLAME_TIME: Final = 0.5
+"""Seconds that a message may wait to learn whether DNSSEC is to blame for a failure: it only changes a counter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,14 @@ class Source(Protocol):
 
 
 class _NoAnswerError(Exception):
-    def __init__(
-        self, result: DnsResult, *, bogus: bool = False, cut_short: bool = False, too_large: bool = False
-    ) -> None:
+    """No server had a usable answer. ``failed`` is one that said SERVFAIL, if any did, and did not say why."""
+
+    def __init__(self, result: DnsResult, *, bogus: bool, cut_short: bool, failed: Nameserver | None) -> None:
         super().__init__(result.value)
         self.result = result
-        self.too_large = too_large
         self.bogus = bogus
         self.cut_short = cut_short
+        self.failed = failed
 
 
 class _Judge:
@@ -75,25 +75,30 @@ class _Judge:
         self._options = options
         self._limits = limits
 
-    def records(self, texts: tuple[bytes, ...], ttl: float | None, dnssec: DnssecStatus) -> Ended:
+    def records(
+        self, texts: tuple[bytes, ...], ttl: float | None, dnssec: DnssecStatus, *, settled: bool = True
+    ) -> Ended:
         options = self._options
         if texts:
             answer = key_answer(texts, dnssec, self._limits)
-            return Ended(answer, DnsResult.SUCCESS, min(options.max_ttl if ttl is None else ttl, options.max_ttl))
+            kept = options.max_ttl if ttl is None else min(ttl, options.max_ttl)
+            # The status will be known in a moment: the key is then asked for again, and kept with it.
+            return Ended(answer, DnsResult.SUCCESS, kept if settled else min(kept, options.failure_ttl))
         answer = KeyAnswer(KeyOutcome.ABSENT, (), dnssec, Reason.NO_KEY)
         # RFC 2308 section 5: without SOA there is no time to keep it; as long as a failure spares the servers.
         kept = options.failure_ttl if ttl is None else min(ttl, options.max_negative_ttl)
         return Ended(answer, DnsResult.SUCCESS, kept)
 
-    def failure(
-        self, result: DnsResult, *, bogus: bool = False, cut_short: bool = False, too_large: bool = False
-    ) -> Ended:
+    def too_large(self, dnssec: DnssecStatus) -> Ended:
+        # The time to live was not read. Asked again at once, it would be as large.
+        answer = KeyAnswer(KeyOutcome.FOUND, (Reason.DNS_ANSWER_TOO_LARGE,), dnssec)
+        return Ended(answer, DnsResult.ERROR, self._options.max_negative_ttl)
+
+    def failure(self, result: DnsResult, *, bogus: bool = False, cut_short: bool = False) -> Ended:
         status = DnssecStatus.BOGUS if bogus else DnssecStatus.UNAVAILABLE
         reason = Reason.DNS_TIMEOUT if result is DnsResult.TIMEOUT else Reason.DNS_UNAVAILABLE
         if cut_short:
             reason = Reason.MESSAGE_TIMEOUT
-        elif too_large:
-            reason = Reason.DNS_ANSWER_TOO_LARGE
         answer = KeyAnswer(KeyOutcome.UNAVAILABLE, (), status, reason)
         return Ended(answer, result, self._options.failure_ttl, cut_short)
 
@@ -129,39 +134,62 @@ class NetworkSource:
         self._options = options
         self._clock = clock
         self._judge = _Judge(options, limits)
+        self._max_octets = options.max_answer_octets
         self._servers = Nameservers(options)
         self._preferred: tuple[Nameserver, float] | None = None
-        self._probe_name: dns.name.Name | None = None
-        if options.dnssec_probe:
-            try:
-                self._probe_name = dns.name.from_text(options.dnssec_probe)
-            except dns.exception.DNSException as error:
-                raise ValueError(f"dnssec_probe {options.dnssec_probe!r} is no name: {error}") from error
-        self._probing = threading.Lock()
-        self._validates: bool | None = None
-        self._probe_due = float("-inf")
+        self._validation = Validation(options, clock)
 
     def ask(self, name: dns.name.Name, until: float) -> Ended:
         """Ask the servers, following aliases."""
         authentic = True
         ttl: float | None = None
+        met: set[dns.name.Name] = set()
         try:
-            for _ in range(MAX_CHAIN):
-                message = self._any_server(name, dns.rdatatype.TXT, until)
+            while name not in met and len(met) < MAX_CHAIN:
+                met.add(name)
+                try:
+                    message, server = self._any_server(name, until)
+                except AnswerTooLargeError as error:
+                    return self._judge.too_large(
+                        DnssecStatus.SECURE if authentic and error.authentic else DnssecStatus.UNKNOWN
+                    )
                 records = read_answer(message, name)
                 authentic = authentic and records.authentic
                 ttl = _least(ttl, records)
                 if records.alias is None:
-                    status = DnssecStatus.SECURE if authentic else self._without_ad(until)
-                    return self._judge.records(records.texts, ttl, status)
+                    status, settled = self._validation.status(server, authentic=authentic)
+                    return self._judge.records(records.texts, ttl, status, settled=settled)
                 name = records.alias
             return self._judge.failure(DnsResult.ERROR)
         except ChainError:
             return self._judge.failure(DnsResult.ERROR)
         except _NoAnswerError as error:
-            return self._judge.failure(
-                error.result, bogus=error.bogus, cut_short=error.cut_short, too_large=error.too_large
+            bogus = error.bogus or (error.failed is not None and self._is_to_blame(error.failed, name, until))
+            return self._judge.failure(error.result, bogus=bogus, cut_short=error.cut_short)
+
+    def _is_to_blame(self, server: Nameserver, name: dns.name.Name, until: float) -> bool:
+        """Whether a server that validates has the records, and refuses them because of that alone.
+
+        Few servers say so by themselves (RFC 8914). The answer is not used for anything else.
+        """
+        if not self._validation.validates(server):
+            return False
+        limit = min(self._clock() + BLAME_TIME, until)
+        try:
+            message = ask(
+                server,
+                name,
+                dns.rdatatype.TXT,
+                limit,
+                self._clock,
+                max_octets=self._max_octets,
+                check=False,
             )
+        except AnswerTooLargeError:
+            return True
+        except ExchangeError:
+            return False
+        return message.rcode() in _ANSWERED
 
     def _in_order(self) -> tuple[Nameserver, ...]:
         servers = self._servers.current()
@@ -170,77 +198,63 @@ class NetworkSource:
             return servers
         return (preferred[0], *(server for server in servers if server != preferred[0]))
 
-    def _any_server(self, name: dns.name.Name, kind: dns.rdatatype.RdataType, until: float) -> dns.message.Message:
-        """The first good answer.
+    def _any_server(self, name: dns.name.Name, until: float) -> tuple[dns.message.Message, Nameserver]:
+        """The first good answer, and who gave it.
 
         Raises:
             _NoAnswerError: there was none.
+            AnswerTooLargeError: it is over a limit.
         """
         servers = self._in_order()
-        timed_out = refused = bogus = too_large = False
+        timed_out = refused = bogus = False
         cut_short = True
-        for _ in range(ROUNDS):
+        failed: Nameserver | None = None
+        for number in range(ROUNDS):
+            full = self._options.query_timeout * 2**number
             for server in servers:
                 now = self._clock()
-                limit = min(now + self._options.query_timeout, until)
+                limit = min(now + full, until)
                 if limit <= now:
                     break
                 try:
-                    message = self._one_server(server, name, kind, limit)
+                    message = self._one_server(server, name, limit)
                 except ExchangeTimeoutError:
                     timed_out = True
                     cut_short = cut_short and limit < now + self._options.query_timeout
                     continue
-                except AnswerTooLargeError:
-                    too_large = refused = True
-                    cut_short = False
-                    continue
                 except ExchangeError:
                     refused, cut_short = True, False
                     continue
-                if message.rcode() in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
-                    if server != self._servers.current()[0]:
-                        self._preferred = (server, self._clock() + PREFERENCE_TIME)
-                    return message
+                if message.rcode() in _ANSWERED and not is_referral(message):
+                    self._prefer(server)
+                    return message, server
                 refused, cut_short = True, False
-                bogus = bogus or is_bogus(message)
+                if is_bogus(message):
+                    bogus = True
+                elif message.rcode() == dns.rcode.SERVFAIL:
+                    failed = server
             if bogus:
                 # A validator that says so will say so again.
                 break
         result = DnsResult.ERROR if refused or not timed_out else DnsResult.TIMEOUT
-        if cut_short:
-            result = DnsResult.TIMEOUT
-        raise _NoAnswerError(result, bogus=bogus, cut_short=cut_short, too_large=too_large)
+        raise _NoAnswerError(
+            result if not cut_short else DnsResult.TIMEOUT, bogus=bogus, cut_short=cut_short, failed=failed
+        )
 
-    def _one_server(
-        self, server: Nameserver, name: dns.name.Name, kind: dns.rdatatype.RdataType, until: float
-    ) -> dns.message.Message:
-        most = self._options.max_answer_octets
-        message = ask(server, name, kind, until, self._clock, max_octets=most)
+    def _prefer(self, server: Nameserver) -> None:
+        if server != self._servers.current()[0]:
+            self._preferred = (server, self._clock() + PREFERENCE_TIME)
+        elif self._preferred is not None:
+            # It answers again; the other one may not.
+            self._preferred = None
+
+    def _one_server(self, server: Nameserver, name: dns.name.Name, until: float) -> dns.message.Message:
+        kind = dns.rdatatype.TXT
+        message = ask(server, name, kind, until, self._clock, max_octets=self._max_octets)
         if message.rcode() in {dns.rcode.FORMERR, dns.rcode.NOTIMP}:
             # RFC 6891 section 7: such a server may know no EDNS.
-            message = ask(server, name, kind, until, self._clock, max_octets=most, edns=False)
+            message = ask(server, name, kind, until, self._clock, max_octets=self._max_octets, edns=False)
         return message
-
-    def _without_ad(self, until: float) -> DnssecStatus:
-        """Status of an answer that nobody vouches for: insecure if the server would have vouched for a secure one."""
-        if self._probe_name is None:
-            return DnssecStatus.UNKNOWN
-        if self._clock() >= self._probe_due and self._probing.acquire(blocking=False):
-            try:
-                self._probe(self._probe_name, until)
-            finally:
-                self._probing.release()
-        return DnssecStatus.INSECURE if self._validates else DnssecStatus.UNKNOWN
-
-    def _probe(self, name: dns.name.Name, until: float) -> None:
-        try:
-            message = self._any_server(name, dns.rdatatype.SOA, until)
-        except _NoAnswerError:
-            self._probe_due = self._clock() + PROBE_RETRY_TIME
-            return
-        self._validates = bool(message.flags & dns.flags.AD)
-        self._probe_due = self._clock() + PROBE_TIME
 
 
 def _least(ttl: float | None, records: Records) -> float | None:

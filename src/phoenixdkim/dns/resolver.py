@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
+from typing import Final
 
 from phoenixdkim.dkim.keys import KeyAnswer, KeyOutcome
 from phoenixdkim.dkim.limits import Limits
@@ -17,6 +18,8 @@ from phoenixdkim.dns.cache import KeyCache
 from phoenixdkim.dns.options import ResolverOptions
 from phoenixdkim.dns.question import NetworkSource, Source, ZoneSource
 from phoenixdkim.events import CacheResult, DnsCacheLookup, DnsQuery, DnsResponse, DnsResult, Event
+
+_EVER: Final = float("-inf")
 
 Record = Callable[[Event, float | None], None]
 """Takes an event, and the seconds of its measure if it has one."""
@@ -86,9 +89,7 @@ class Resolver:
                 ``DnsResponse`` with its seconds for each question that was put to the network and has ended.
             deadline: on the resolver's clock.
         """
-        until = self._clock() + self._options.message_timeout
-        if deadline is not None:
-            until = min(until, deadline)
+        until = self._until(deadline)
         answers: dict[bytes, KeyAnswer] = {}
         missing: list[bytes] = []
         for folded in dict.fromkeys(name.lower() for name in names):
@@ -98,12 +99,49 @@ class Resolver:
                 missing.append(folded)
             else:
                 answers[folded] = answer
-        futures = [(name, self._submit(name, until)) for name in missing[1:]]
-        if missing:
-            answers[missing[0]] = self._told(self._resolve(missing[0], until), record)
+        answers |= self._ask_all(missing, until, _EVER, record)
+        return {name: answers[name.lower()] for name in names}
+
+    def recheck(self, names: Sequence[bytes], record: Record, deadline: float | None = None) -> dict[bytes, KeyAnswer]:
+        """Ask anew for kept keys that did not verify a signature: they may have been replaced.
+
+        A name is asked for only when its key has been kept for ``recheck_after`` seconds, so that whoever sends wrong
+        signatures can't make us ask for each. Answers and deadline are as for ``look_up``; no ``DnsCacheLookup`` is
+        told.
+
+        Returns:
+            What came of the names that were asked for. One that can't be had now is not among them: what is kept holds.
+        """
+        if self._options.recheck_after <= 0:
+            return {}
+        since = self._clock() - self._options.recheck_after
+        due = [name for name in dict.fromkeys(name.lower() for name in names) if self._cache.older(name, since)]
+        if not due:
+            return {}
+        answers = self._ask_all(due, self._until(deadline), since, record)
+        return {
+            name: answer
+            for name in names
+            if (answer := answers.get(name.lower())) is not None and answer.outcome is not KeyOutcome.UNAVAILABLE
+        }
+
+    def deadline(self) -> float:
+        """When all look-ups of a message must have ended whose first begins now; on the resolver's clock."""
+        return self._clock() + self._options.message_timeout
+
+    def _until(self, deadline: float | None) -> float:
+        latest = self.deadline()
+        return latest if deadline is None else min(latest, deadline)
+
+    def _ask_all(self, names: Sequence[bytes], until: float, since: float, record: Record) -> dict[bytes, KeyAnswer]:
+        """Ask for distinct names at one time; the first in this thread."""
+        answers: dict[bytes, KeyAnswer] = {}
+        futures = [(name, self._submit(name, until, since)) for name in names[1:]]
+        if names:
+            answers[names[0]] = self._told(self._resolve(names[0], until, since), record)
         for name, future in futures:
             answers[name] = self._told(self._collect(future, until), record)
-        return {name: answers[name.lower()] for name in names}
+        return answers
 
     def close(self) -> None:
         """End the threads that wait for work. Look-ups under way keep their deadlines."""
@@ -112,11 +150,11 @@ class Resolver:
         if pool is not None:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _submit(self, name: bytes, until: float) -> Future[_Asked]:
+    def _submit(self, name: bytes, until: float, since: float) -> Future[_Asked]:
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._options.max_concurrent, thread_name_prefix="dns")
-            return self._pool.submit(self._resolve, name, until)
+            return self._pool.submit(self._resolve, name, until, since)
 
     def _collect(self, future: Future[_Asked], until: float) -> _Asked:
         try:
@@ -136,11 +174,11 @@ class Resolver:
             record(DnsResponse(asked.result), asked.seconds)
         return asked.answer
 
-    def _resolve(self, name: bytes, until: float) -> _Asked:
+    def _resolve(self, name: bytes, until: float, since: float) -> _Asked:
         while True:
             with self._lock:
                 # Looked at under the lock: a flight that landed has left its answer before it left the table.
-                answer = self._cache.get(name)
+                answer = self._cache.get(name, since)
                 if answer is not None:
                     return _Asked(answer)
                 flight = self._flights.get(name)
@@ -173,8 +211,11 @@ class Resolver:
                 seconds = self._clock() - started
             finally:
                 self._questions.release()
+            failed = found.answer.outcome is KeyOutcome.UNAVAILABLE
+            # A kept key that was asked for anew in vain still holds.
+            if not (failed and self._cache.stays(name, started)) and not found.cut_short:
+                self._cache.put(name, found.answer, found.ttl, started)
             if not found.cut_short:
-                self._cache.put(name, found.answer, found.ttl)
                 flight.answer = found.answer
             return _Asked(found.answer, found.result, seconds)
         finally:

@@ -29,13 +29,13 @@ from typing import Any, Final
 import milter
 
 from phoenixdkim import events
-from phoenixdkim.dkim.keys import KeyAnswer, KeyOutcome
 from phoenixdkim.dkim.results import UnsignedReason
 from phoenixdkim.dns import Resolver
 from phoenixdkim.events import Stage
 from phoenixdkim.ledger import Batch, StripeWriter
 from phoenixdkim.log import Log, value
 from phoenixdkim.milter.accounting import count, summary
+from phoenixdkim.milter.judging import conclude
 from phoenixdkim.milter.outcome import InsertField, Outcome
 from phoenixdkim.milter.session import Client, MessageSession, failed, refused
 from phoenixdkim.policy import Disposition, Policy
@@ -383,19 +383,7 @@ class Engine:
         session = connection.session or self._begin(connection)
         if not connection.under_way:
             self._end_of_headers(connection, session)
-        return session.end_of_message(self._answers(session.key_names, batch))
-
-    def _answers(self, names: tuple[bytes, ...], batch: Batch) -> dict[bytes, KeyAnswer]:
-        answers: dict[bytes, KeyAnswer] = {}
-        for name in names:
-            answer = self._resolver.cached(name)
-            if answer is None:
-                return self._resolver.look_up(names, batch.add)
-            answers[name] = answer
-        for answer in answers.values():
-            hit = events.CacheResult.HIT if answer.outcome is KeyOutcome.FOUND else events.CacheResult.NEGATIVE_HIT
-            batch.add(events.DnsCacheLookup(hit))
-        return answers
+        return conclude(session, self._resolver, batch.add)
 
     def _reply(self, context: Any, connection: _Connection, outcome: Outcome) -> int:
         for edit in outcome.edits:

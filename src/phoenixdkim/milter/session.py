@@ -201,8 +201,16 @@ class MessageSession:
         elif self._verifier is not None and self._verifier.needs_body:
             self._verifier.body(chunk)
 
+    @property
+    def doubtful(self) -> tuple[bytes, ...]:
+        """After ``end_of_message``: names of keys that may have been replaced since they were looked up.
+
+        With newer answers for them, the message may be ended once more.
+        """
+        return () if self._verifier is None else self._verifier.doubtful
+
     def end_of_message(self, answers: Mapping[bytes, KeyAnswer]) -> Outcome:
-        """Finish.
+        """Finish. A message that is verified may be ended again with other answers.
 
         Args:
             answers: for each name that ``end_of_headers`` returned.

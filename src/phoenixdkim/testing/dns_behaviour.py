@@ -47,7 +47,7 @@ class Fault(StrEnum):
     SHORT = "short"
     """Shorter than the header of a DNS message."""
     GARBAGE = "garbage"
-    """The right id and question, then random octets."""
+    """The right id and question, then octets without meaning."""
     WRONG_TYPE = "wrong-type"
     NOT_A_RESPONSE = "not-a-response"
     REFERRAL = "referral"

@@ -244,7 +244,9 @@ class ScriptedDnsServer:
             case Tcp.CLOSE:
                 return
             case Tcp.SILENT:
-                self._stopping.wait(30)
+                # Until the client gives up.
+                connection.settimeout(30)
+                connection.recv(1)
                 return
             case Tcp.CUT | Tcp.HANG:
                 sent, stays = wire[: size // 2], how is Tcp.HANG
@@ -258,7 +260,6 @@ class ScriptedDnsServer:
                 pass
         connection.sendall(struct.pack("!H", size) + sent)
         if stays:
-            # Until the client gives up.
             connection.settimeout(30)
             connection.recv(1)
 

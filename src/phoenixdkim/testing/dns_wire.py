@@ -68,7 +68,7 @@ def answer_wire(
             start = 12 + len(_question(query))
             return _head(query, response) + struct.pack("!HHHIH", 0xC000 | start, 16, 1, 300, 2) + b"\x01a"
         case Fault.GARBAGE:
-            return _head(query, response) + random.Random(query.id).randbytes(200)
+            return _head(query, response) + random.Random(1).randbytes(200)
         case _:
             pass
     return response.to_wire(max_size=65535)
