@@ -58,7 +58,10 @@ def relaxed_header(name: bytes, value: bytes) -> bytes:
 
 def simple_body(body: bytes) -> bytes:
     """RFC 6376 section 3.4.3."""
-    return re.sub(rb"(\r\n)*\Z", b"", body) + b"\r\n"
+    end = len(body)
+    while end >= 2 and body[end - 2 : end] == b"\r\n":
+        end -= 2
+    return body[:end] + b"\r\n"
 
 
 def relaxed_body(body: bytes) -> bytes:
