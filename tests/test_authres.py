@@ -149,6 +149,11 @@ def test_lines_are_folded() -> None:
         b" ",
         b" ;dkim=pass",
         b" (comment only)",
+        b" " + b"(x)" * 5000 + b'"m\\x.example.com"; dkim=pass',  # hidden behind more than anybody writes
+        b" " + b"(" * 129 + b")" * 129 + b'"m\\x.example.com"; dkim=pass',
+        b' "' + b"\\m" * 65 + b'"; dkim=pass',
+        b" a" * 65 + b"; dkim=pass",
+        b' "open m\\x.example.com; dkim=pass',
     ],
 )
 def test_a06_a08_a09_forged(value: bytes) -> None:
@@ -167,6 +172,9 @@ def test_a06_a08_a09_forged(value: bytes) -> None:
         b' mx.example.org; dkim=pass reason="mx.example.com"',
         "mx.ex\u0430mple.com; dkim=pass".encode(),  # M11: a look-alike is another name
         b" [192.0.2.1]; none",
+        b" " + b"(x)" * 3000 + b"mx.example.org; dkim=pass",
+        b" " + b"(" * 64 + b")" * 64 + b"mx.example.org; dkim=pass",
+        b" mx.example.org; " + b"dkim=pass " * 100,
     ],
 )
 def test_a09_other_hosts_are_kept(value: bytes) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import string
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,10 +19,21 @@ _MAX_VALUE: Final = 900
 """Octets of a value as written: nothing in it can be folded, and a line has 998."""
 _TOKEN: Final = frozenset((string.ascii_letters + string.digits + "!#$%&'*+-.^_`{|}~").encode())
 _PVALUE: Final = _TOKEN | frozenset(b"@")
-_WSP: Final = frozenset(b" \t\r\n")
+_SPACE: Final = re.compile(rb"(?:[ \t\r\n]+|\([^()\\]*\)){1,64}")
+"""White space and plain comments; the others are read octet by octet."""
 _MAX_PARSED: Final = 65536
 _MAX_WORDS: Final = 16
+_MAX_STEPS: Final = 64
+"""Words and specials before the first semicolon: the syntax has one there, or two with a version."""
+_MAX_IN_COMMENT: Final = 256
+"""Brackets, escapes and stretches of text in one comment."""
+_MAX_ESCAPES: Final = 64
+"""In one quoted string; a host's name needs none."""
 _MAX_HOST: Final = 1024
+_IN_COMMENT: Final = re.compile(rb"[^()\\]+")
+_IN_QUOTED: Final = re.compile(rb'[^"\\]+')
+_IN_WORD: Final = re.compile(rb'[^ \t\r\n();"=/]+')
+_IN_VALUE: Final = re.compile(rb'[^ \t\r\n();"]+')
 
 
 class AuthResSyntaxError(ValueError):
@@ -47,16 +60,13 @@ def _clean(value: bytes) -> bytes:
 
 def _prefixes(verdicts: Sequence[SignatureVerdict]) -> list[bytes]:
     """header.b of each: eight characters, more where two signatures begin alike (RFC 6008 section 4)."""
-    values = [verdict.b for verdict in verdicts]
-    found = []
-    for value in values:
-        length = 8
-        while length < len(value) and sum(other[:length] == value[:length] for other in values) > 1:
-            length += 4
-            if length > 64:
-                break
-        found.append(value[:length])
-    return found
+    lengths = [8] * len(verdicts)
+    for length in range(8, 64, 4):
+        alike = Counter(verdict.b[:length] for verdict in verdicts)
+        for index, verdict in enumerate(verdicts):
+            if lengths[index] == length and len(verdict.b) > length and alike[verdict.b[:length]] > 1:
+                lengths[index] = length + 4
+    return [verdict.b[:length] for verdict, length in zip(verdicts, lengths, strict=True)]
 
 
 def _clause(verdict: SignatureVerdict, prefix: bytes) -> list[bytes]:
@@ -128,6 +138,10 @@ class AuthenticationResults:
     results: tuple[MethodResult, ...]
 
 
+class _TooManyStepsError(AuthResSyntaxError):
+    """There is more before the first semicolon than is worth reading."""
+
+
 _Token = tuple[str, bytes]
 
 
@@ -136,51 +150,29 @@ def _tokens(value: bytes, stop_at: bytes = b"") -> list[_Token]:
 
     Args:
         value: the field's value.
-        stop_at: a special after which reading ends.
+        stop_at: a special after which reading ends; it must come within ``_MAX_STEPS``.
     """
     found: list[_Token] = []
     position = 0
     size = len(value)
+    steps = 0
     if size > _MAX_PARSED and not stop_at:
         raise AuthResSyntaxError("too long")
-    while position < size:
+    while True:
+        position = _end(_SPACE, value, position)
+        if position >= size:
+            return found
+        steps += 1
+        if stop_at and steps > _MAX_STEPS:
+            raise _TooManyStepsError("too many words")
         octet = value[position]
-        if octet in _WSP:
-            position += 1
-        elif octet == ord("("):
-            depth = 0
-            while position < size:
-                octet = value[position]
-                if octet == ord("\\"):
-                    position += 1
-                elif octet == ord("("):
-                    depth += 1
-                elif octet == ord(")"):
-                    depth -= 1
-                    if depth == 0:
-                        break
-                position += 1
-            if depth:
-                raise AuthResSyntaxError("an open comment")
-            position += 1
+        after_equals = bool(found) and found[-1][0] == "="
+        if octet == ord("("):
+            position = _comment(value, position)
         elif octet == ord('"'):
-            position += 1
-            text = bytearray()
-            while True:
-                if position >= size:
-                    raise AuthResSyntaxError("an open quoted string")
-                octet = value[position]
-                if octet == ord('"'):
-                    break
-                if octet == ord("\\"):
-                    position += 1
-                    if position >= size:
-                        raise AuthResSyntaxError("an open quoted string")
-                text.append(value[position])
-                position += 1
-            found.append(("quoted", bytes(text)))
-            position += 1
-        elif octet == ord(";") or (octet in b"=/" and not (found and found[-1][0] == "=")):
+            text, position = _quoted(value, position)
+            found.append(("quoted", text))
+        elif octet == ord(";") or (octet in b"=/" and not after_equals):
             special = bytes((octet,))
             found.append((special.decode(), special))
             position += 1
@@ -188,14 +180,57 @@ def _tokens(value: bytes, stop_at: bytes = b"") -> list[_Token]:
                 return found
         else:
             # A value in base64 or a path has '=' and '/' of its own.
-            ends = b'();"' if found and found[-1][0] == "=" else b'();="/'
-            start = position
-            while position < size and value[position] not in _WSP and value[position] not in ends:
-                position += 1
-            if position == start:
+            end = _end(_IN_VALUE if after_equals else _IN_WORD, value, position)
+            if end == position:
                 raise AuthResSyntaxError("an octet out of place")
-            found.append(("word", value[start:position]))
-    return found
+            found.append(("word", value[position:end]))
+            position = end
+
+
+def _end(run: re.Pattern[bytes], value: bytes, position: int) -> int:
+    """Where the run of such octets ends."""
+    match = run.match(value, position)
+    return position if match is None else match.end()
+
+
+def _comment(value: bytes, position: int) -> int:
+    """Where the comment ends that starts here."""
+    depth = steps = 0
+    while position < len(value):
+        steps += 1
+        if steps > _MAX_IN_COMMENT:
+            raise _TooManyStepsError("too much in a comment")
+        octet = value[position]
+        position += 1
+        if octet == ord("\\"):
+            position += 1
+        elif octet == ord("("):
+            depth += 1
+        elif octet == ord(")"):
+            depth -= 1
+            if depth == 0:
+                return position
+        else:
+            position = _end(_IN_COMMENT, value, position)
+    raise AuthResSyntaxError("an open comment")
+
+
+def _quoted(value: bytes, position: int) -> tuple[bytes, int]:
+    """The text of the quoted string that starts here, and where it ends."""
+    position += 1
+    escapes = 0
+    text = bytearray()
+    while position < len(value):
+        end = _end(_IN_QUOTED, value, position)
+        text += value[position:end]
+        if value[end : end + 1] == b'"':
+            return bytes(text), end + 1
+        text += value[end + 1 : end + 2]
+        position = end + 2
+        escapes += 1
+        if escapes > _MAX_ESCAPES:
+            raise _TooManyStepsError("a name that hides behind backslashes")
+    raise AuthResSyntaxError("an open quoted string")
 
 
 def parse(value: bytes) -> AuthenticationResults:
@@ -262,9 +297,12 @@ def forged(value: bytes, authserv_id: bytes) -> bool:
     ours = _folded_id(authserv_id)
     try:
         tokens = _tokens(value, b";")
+    except _TooManyStepsError:
+        # No program writes such a field, other than to hide a name in it.
+        return True
     except AuthResSyntaxError:
         # Another reader may find our name in what we can't read.
-        return ours in value.lower() or not value.isascii()
+        return ours in value.replace(b"\\", b"").lower() or not value.isascii()
     words = [text for kind, text in tokens if kind in ("word", "quoted")]
     if not words or (len(tokens) > 1 and tokens[1][0] == "="):
         # No authserv-id at all: some readers take that for the local one.

@@ -91,12 +91,11 @@ def _trailing_lines(data: bytes) -> tuple[int, bytes]:
     """How many CRLFs ``data`` ends with, and what stands before them."""
     if not data.endswith(b"\r\n"):
         return 0, data
-    end = len(data)
-    while end >= len(_BLOCK) and data[end - len(_BLOCK) : end] == _BLOCK:
-        end -= len(_BLOCK)
-    while end >= 2 and data[end - 2 : end] == b"\r\n":
-        end -= 2
-    return (len(data) - end) // 2, data[:end]
+    start = len(data.rstrip(b"\r\n"))
+    # From there on CR and LF take turns, except where two of a kind meet, or a LF comes first: those are text.
+    start = max(start, data.rfind(b"\r\r", start) + 1, data.rfind(b"\n\n", start) + 1)
+    start += data[start] == 0x0A
+    return (len(data) - start) // 2, data[:start]
 
 
 def _lines_out(count: int) -> list[bytes]:

@@ -28,7 +28,7 @@ def count(outcome: Outcome, seconds: float, batch: Batch) -> None:
 
 def summary(queue_id: str, outcome: Outcome) -> str:
     """The log's line for one message: ``<queue id>: summary key=value …``; each value is escaped."""
-    parts = [f"{value(queue_id or '-')}: summary action={outcome.action}"]
+    parts = [f"{value(queue_id[:255] or '-')}: summary action={outcome.action}"]
     if outcome.result is not None:
         parts.append(f"result={outcome.result}")
     parts.append(f"d={value(outcome.domain[:255]) if outcome.domain else '-'}")
