@@ -273,6 +273,7 @@ path = "{base}/metrics/x.prom"
 interval = 1
 [exporters.http]
 listen = "127.0.0.1:{port}"
+beside_textfile = true
 [exporters.statsd]
 address = "127.0.0.1:{statsd}"
 """

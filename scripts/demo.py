@@ -69,6 +69,7 @@ interval = 1
 
 [exporters.http]
 listen = "127.0.0.1:{port}"
+beside_textfile = true
 
 [exporters.statsd]
 address = "127.0.0.1:{statsd}"

@@ -222,6 +222,15 @@ def test_collectd_has_every_number_of_the_ledger(key):
         assert "parse" not in server.log().lower()
 
 
+@pytest.mark.parametrize("tags", ["influx", "graphite"])
+def test_collectd_takes_tags_as_part_of_the_name(key, tags):
+    server = Collectd()
+    with server.program, house_of(key, server.port, tags) as house:
+        mixed_mail(house, 1)
+        counters, _, _ = expected(house, tags)
+        eventually("the numbers of now", lambda: core(server.counters()) == counters)
+
+
 def test_collectd_takes_no_datadog_tags_and_says_so(key):
     """What it can't carry: lines with tags of that dialect are refused by it; those without labels arrive."""
     server = Collectd()

@@ -10,6 +10,7 @@ import grp
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 
+from phoenixdkim.config.exporter_tables import check_exporters
 from phoenixdkim.config.faults import Severity, did_you_mean, nearest, shown
 from phoenixdkim.config.locate import Path
 from phoenixdkim.policy import Pattern, PatternError, ascii_domain, parse_pattern
@@ -257,10 +258,4 @@ def _permissions(tables: Tables) -> Iterator[Found]:
 
 
 def _exporters(tables: Tables) -> Iterator[Found]:
-    for name in _table(tables, "exporters"):
-        if not name or len(name) > 64 or not all(c.isascii() and (c.isalnum() or c in "_-") for c in name):
-            yield (
-                ("exporters", name),
-                f"{shown(name)} is no name for an exporter; write up to 64 letters, digits, '_' and '-'",
-                Severity.ERROR,
-            )
+    return check_exporters(_table(tables, "exporters"))

@@ -2,7 +2,8 @@
 
 One thread serves all connections from a selector loop, so that clients that are slow, silent or hostile cost a
 descriptor and a few octets each, for a bounded time. It is a metrics port, not a public API: no TLS and no
-authentication. It listens on loopback unless told otherwise; a reverse proxy does the rest.
+authentication. It listens on loopback unless told otherwise, and the daemon warns of an address that can be reached
+from elsewhere; a reverse proxy does the rest.
 """
 
 from __future__ import annotations
@@ -114,13 +115,6 @@ class HttpExporter:
         listen = context.options.listen
         addresses = [listen] if isinstance(listen, str) else listen
         self._listeners = dict.fromkeys((parse_host_port(text) for text in addresses), None)
-        for address in self._listeners:
-            if not ipaddress.ip_address(address.host).is_loopback:
-                context.log.warning(
-                    "%s is reachable from outside this host, without TLS and without authentication; "
-                    "listen on 127.0.0.1 and put a reverse proxy in front",
-                    address,
-                )
         self._bind()
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
         self._thread.start()
