@@ -10,7 +10,6 @@ import os
 import random
 import struct
 import time
-from dataclasses import dataclass
 
 import dns.flags
 import dns.message
@@ -19,89 +18,19 @@ import dns.rrset
 import pytest
 
 from asking import KEY, LATE, NAME, TEXT, Events, one, record
-from phoenixdkim.dkim.keys import KeyAnswer, KeyOutcome
+from dns_rows import ERROR, FOUND, SUCCESS, TIMEOUT, UNAVAILABLE, rows
+from phoenixdkim.dkim.keys import KeyAnswer
 from phoenixdkim.dkim.results import DnssecStatus, Reason
-from phoenixdkim.events import CacheResult, DnsCacheLookup, DnsQuery, DnsResponse, DnsResult
-from phoenixdkim.testing.dns_server import Behaviour, Fault, ScriptedDnsServer, Tcp, txt
+from phoenixdkim.events import CacheResult, DnsCacheLookup, DnsQuery, DnsResponse
+from phoenixdkim.testing.dns_server import Behaviour, ScriptedDnsServer, txt
 
-FOUND, ABSENT, UNAVAILABLE = KeyOutcome.FOUND, KeyOutcome.ABSENT, KeyOutcome.UNAVAILABLE
-SUCCESS, TIMEOUT, ERROR = DnsResult.SUCCESS, DnsResult.TIMEOUT, DnsResult.ERROR
 GOOD = txt(KEY)
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a server does, and what comes of it; how often it is asked, over UDP and TCP."""
-
-    behaviour: Behaviour
-    outcome: KeyOutcome
-    result: DnsResult
-    udp: int = 1
-    tcp: int = 0
+ROWS = rows()
 
 
 def raw(answer: KeyAnswer) -> tuple[bytes, ...]:
     """The keys in an answer."""
     return tuple(key.key.public_bytes_raw() for key in answer.keys)
-
-
-def _rcode(code: int, udp: int = 2) -> Row:
-    return Row(Behaviour(rcode=code), UNAVAILABLE, ERROR, udp)
-
-
-def _fault(fault: Fault, result: DnsResult = TIMEOUT, udp: int = 2) -> Row:
-    return Row(Behaviour((GOOD,), fault=fault), UNAVAILABLE, result, udp)
-
-
-def _tcp(how: Tcp, result: DnsResult = ERROR, tcp: int = 2) -> Row:
-    return Row(Behaviour((GOOD,), truncate=True, tcp=how), UNAVAILABLE, result, 2, tcp)
-
-
-def _truncated(query: dns.message.Message) -> bytes:
-    answer = dns.message.make_response(query)
-    answer.flags |= dns.flags.TC
-    return answer.to_wire()
-
-
-ROWS = {
-    "found": Row(Behaviour((GOOD,)), FOUND, SUCCESS),
-    "found in several strings": Row(Behaviour(((KEY[:20], b"", KEY[20:]),)), FOUND, SUCCESS),
-    "found over TCP": Row(Behaviour((GOOD,), truncate=True), FOUND, SUCCESS, 1, 1),
-    "found when it did not fail again": Row(Behaviour((GOOD,), failures=1), FOUND, SUCCESS, 2),
-    "garbage is found": Row(Behaviour((txt(b"\0\xff\x80"),)), FOUND, SUCCESS),
-    "an empty string is found": Row(Behaviour(((b"",),)), FOUND, SUCCESS),
-    "NXDOMAIN": Row(Behaviour(rcode=dns.rcode.NXDOMAIN), ABSENT, SUCCESS),
-    "NXDOMAIN without SOA": Row(Behaviour(rcode=dns.rcode.NXDOMAIN, soa_minimum=None), ABSENT, SUCCESS),
-    "no data": Row(Behaviour(), ABSENT, SUCCESS),
-    "no data without SOA": Row(Behaviour(soa_minimum=None), ABSENT, SUCCESS),
-    "another type": Row(Behaviour(fault=Fault.WRONG_TYPE), ABSENT, SUCCESS),
-    "SERVFAIL": _rcode(dns.rcode.SERVFAIL),
-    "REFUSED": _rcode(dns.rcode.REFUSED),
-    # Each is asked again without EDNS, which such a server may not know.
-    "FORMERR": _rcode(dns.rcode.FORMERR, 4),
-    "NOTIMP": _rcode(dns.rcode.NOTIMP, 4),
-    "NOTAUTH": _rcode(dns.rcode.NOTAUTH),
-    "no answer": _fault(Fault.DROP),
-    "wrong id": _fault(Fault.WRONG_ID),
-    "wrong question": _fault(Fault.WRONG_QUESTION),
-    "no question": _fault(Fault.NO_QUESTION),
-    "not a response": _fault(Fault.NOT_A_RESPONSE),
-    "wrong source": _fault(Fault.WRONG_SOURCE),
-    "too short": _fault(Fault.SHORT),
-    "compression loop": _fault(Fault.COMPRESSION_LOOP, ERROR),
-    "garbage after the question": _fault(Fault.GARBAGE, ERROR),
-    "referral": _fault(Fault.REFERRAL, ERROR),
-    "TCP closed": _tcp(Tcp.CLOSE),
-    "TCP silent": _tcp(Tcp.SILENT, TIMEOUT),
-    "TCP cut": _tcp(Tcp.CUT),
-    "TCP hangs in mid-answer": _tcp(Tcp.HANG, TIMEOUT),
-    "TCP announces too much and waits": _tcp(Tcp.LONG_LENGTH, TIMEOUT),
-    "TCP announces too much and closes": _tcp(Tcp.LONG_LENGTH_CLOSED),
-    "TCP announces too little": _tcp(Tcp.SHORT_LENGTH),
-    "TCP announces nothing": _tcp(Tcp.NO_LENGTH),
-    "truncated over TCP too": Row(Behaviour(wire=_truncated), UNAVAILABLE, ERROR, 2, 2),
-    "wrong id over TCP": Row(Behaviour((GOOD,), truncate=True, fault=Fault.WRONG_ID), UNAVAILABLE, TIMEOUT, 2),
-}
 
 
 @pytest.mark.parametrize("case", ROWS)
@@ -110,10 +39,11 @@ def test_d04_d05_d17_d18_n1_n2_n3_outcome_of_each_answer(server, make, case):
     server.set(TEXT, row.behaviour)
     before = len(os.listdir("/proc/self/fd"))
     started = time.monotonic()
-    answer, events = one(make(server.address))
+    patient = {} if row.result is TIMEOUT else {"query_timeout": 30.0, "message_timeout": 60.0}
+    answer, events = one(make(server.address, **patient))
     assert answer.outcome is row.outcome
     assert events.counts == {DnsCacheLookup(CacheResult.MISS): 1, DnsQuery(): 1, DnsResponse(row.result): 1}
-    # Measured on the resolver's clock: two attempts, of 0.3 and 0.6 seconds; the message has 1.2.
+    # Measured on the resolver's clock: two attempts, of 0.3 and 0.6 seconds, and 1.2 for the message; or 30, 60, 60.
     assert events.seconds[0] <= time.monotonic() - started
     assert events.seconds[0] < 1.2 + LATE
     if row.result is TIMEOUT:
@@ -123,7 +53,10 @@ def test_d04_d05_d17_d18_n1_n2_n3_outcome_of_each_answer(server, make, case):
         assert answer.reason is Reason.DNS_UNAVAILABLE
     if row.outcome is UNAVAILABLE:
         assert answer.dnssec is DnssecStatus.UNAVAILABLE
-    assert (len(server.questions(transport="udp")), len(server.questions(transport="tcp"))) == (row.udp, row.tcp)
+    assert len(server.questions(transport="udp")) == row.udp
+    # With short time-outs a busy machine may not come to TCP each time.
+    tcp = len(server.questions(transport="tcp"))
+    assert (1 if row.tcp and row.result is TIMEOUT else row.tcp) <= tcp <= row.tcp
     _wait_for_descriptors(before)
 
 

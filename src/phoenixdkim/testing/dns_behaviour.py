@@ -73,6 +73,7 @@ class Behaviour:
         extended_error: info-code of an Extended DNS Error (RFC 8914), or None.
         whole_chain: follow the alias in the answer, as a recursive server does.
         right_answer_after: seconds after which the right answer follows a faulty one; None for never.
+        right_answer: what follows then; None for the same without the fault.
         failures: the first so many questions are answered with SERVFAIL.
         unvalidated: how it is answered when the question has CD (RFC 4035 section 3.2.2); None for the same way.
         wire: makes the octets of the answer from the question, instead of all of the above that shape them.
@@ -92,6 +93,7 @@ class Behaviour:
     extended_error: int | None = None
     whole_chain: bool = True
     right_answer_after: float | None = None
+    right_answer: Behaviour | None = None
     failures: int = 0
     unvalidated: Behaviour | None = None
     wire: Callable[[dns.message.Message], bytes] | None = None

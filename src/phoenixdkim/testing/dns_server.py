@@ -193,8 +193,8 @@ class ScriptedDnsServer:
             else:
                 self._send_udp(wire, client)
         if behaviour.right_answer_after is not None and not self._stopping.wait(behaviour.right_answer_after):
-            right = replace(behaviour, fault=Fault.NONE)
-            self._send_udp(answer_wire(query, right, self._find, truncate=behaviour.truncate), client)
+            right = behaviour.right_answer or replace(behaviour, fault=Fault.NONE)
+            self._send_udp(answer_wire(query, right, self._find, truncate=right.truncate), client)
 
     def _time_to_answer(self, behaviour: Behaviour) -> bool:
         """Wait for it; False when the server stops first."""
