@@ -291,6 +291,20 @@ def test_refused_signature_still_names_its_domain() -> None:
     assert (verdict.algorithm, verdict.domain, verdict.result) == (Algorithm.RSA_SHA1, b"example.com", Result.PERMERROR)
 
 
+@pytest.mark.parametrize(
+    "tag, found",
+    [
+        (b"d=exam ple.com", (b"exam ple.com", b"s", b"@exam ple.com")),
+        (b"d=" + b"a." * 122 + b"bank.example.evil.example", (b"", b"s", b"@")),
+        (b"d=e.com; i=a b@c d", (b"e.com", b"s", b"ab@c d")),
+        (b"d=e.com; i=" + b"a" * 1020 + b"@bank.example", (b"e.com", b"s", b"")),
+    ],
+)
+def test_a13_refused_signature_names_no_other_domain(tag: bytes, found: tuple[bytes, bytes, bytes]) -> None:
+    verdict = one(b"DKIM-Signature: v=1; a=rsa-sha256; s=s; h=from; b=QQ==; bh=QQ==; x=1; " + tag + b"\r\n" + MESSAGE)
+    assert (verdict.domain, verdict.selector, verdict.identity) == found
+
+
 def with_signature(raw: bytes) -> bytes:
     head, _, tail = ED_ONLY.partition(b"b=")
     while not head.endswith(b" "):

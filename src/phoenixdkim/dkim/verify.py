@@ -336,17 +336,23 @@ def _refused(error: SignatureError) -> SignatureVerdict:
         algorithm = Algorithm(tags.get(b"a", b"").decode("ascii"))
     except (ValueError, UnicodeDecodeError):
         algorithm = Algorithm.OTHER
-    domain = without_white_space(tags.get(b"d", b""))[:253]
+    # As found: with white space taken out, or cut short, a value could name another domain.
+    domain = _reportable(tags.get(b"d", b""), 253)
+    local, at, under = tags.get(b"i", b"@" + domain).rpartition(b"@")
     return SignatureVerdict(
         REASONS[error.reason].result,
         error.reason,
         algorithm,
         domain,
-        without_white_space(tags.get(b"s", b""))[:253],
-        without_white_space(tags.get(b"i", b"@" + domain))[:1024],
+        _reportable(tags.get(b"s", b""), 253),
+        _reportable((without_white_space(local) if at else local) + at + under, 1024),
         without_white_space(tags.get(b"b", b""))[:1024],
         detail=error.detail,
     )
+
+
+def _reportable(value: bytes, most: int) -> bytes:
+    return value if len(value) <= most else b""
 
 
 def determinative(verdicts: Sequence[SignatureVerdict]) -> SignatureVerdict | None:
