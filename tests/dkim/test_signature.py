@@ -183,7 +183,16 @@ def test_e04_bad_utf8_in_the_local_part_of_internationalised_mail() -> None:
     assert caught.value.reason is Reason.BAD_IDENTITY
 
 
-@pytest.mark.parametrize("domain", [b"\xff\xfe.com", "\u202eexample.com".encode(), "a\u3002\u3002b.com".encode()])
+@pytest.mark.parametrize(
+    "domain",
+    [
+        b"\xff\xfe.com",
+        "\u202eexample.com".encode(),
+        "a\u3002\u3002b.com".encode(),
+        "ä\u3002com".encode(),
+        "a\uff0eä.com".encode(),
+    ],
+)
 def test_e04_bad_utf8_in_internationalised_mail(domain: bytes) -> None:
     with pytest.raises(SignatureError) as caught:
         read(eai=True, d=domain)

@@ -183,6 +183,9 @@ def _a_labels(name: bytes, eai: bool) -> bytes | None:
             ]
         except (UnicodeError, idna.IDNAError):
             return None
+        # A mapping can bring dots of its own, as from an ideographic full stop, which is none in a domain name.
+        if any("." in label for label in labels):
+            return None
         name = ".".join(labels).encode()
     for label in name.split(b"."):
         if not 0 < len(label) < 64 or not _LABEL.issuperset(label) or label[:1] == b"-" or label[-1:] == b"-":
