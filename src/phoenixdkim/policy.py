@@ -183,6 +183,7 @@ class Policy:
         from_policy: what is made of several From fields.
         add_none: write Authentication-Results for messages without signature too.
         remove_forged: remove Authentication-Results that bear our name.
+        removed_ids: further names whose Authentication-Results are removed with them.
         on_internal_error: for a message inside which something went wrong.
         on_result: for each verification result.
     """
@@ -199,6 +200,7 @@ class Policy:
     from_policy: FromPolicy = FromPolicy.POLICY
     add_none: bool = True
     remove_forged: bool = True
+    removed_ids: tuple[bytes, ...] = ()
     on_internal_error: Disposition = Disposition.TEMPFAIL
     on_result: Mapping[Result, Disposition] = field(default_factory=_all_accept)
 

@@ -131,6 +131,7 @@ trusted = ["192.0.2.0/24"]
 trust_authenticated = false
 [verifying]
 authserv_id = "mx.example.org"
+remove_authserv_ids = ["mx2.example.org"]
 length_policy = "accept"
 multiple_from = "report"
 on_fail = "quarantine"
@@ -148,6 +149,7 @@ query_timeout = 1
     assert policy.trusted("192.0.2.9", False)
     assert not policy.trusted("127.0.0.1", True)
     assert policy.authserv_id == b"mx.example.org"
+    assert policy.removed_ids == (b"mx2.example.org",)
     assert policy.length_policy == "accept"
     assert policy.from_policy == "report"
     assert policy.disposition(Result.FAIL) is Disposition.QUARANTINE

@@ -107,6 +107,7 @@ ONE_FAULT = [
     (GOOD.replace('selector = "s1"\n', ""), "6: keys.rsa.selector: ", "'selector' is missing", "write it"),
     (GOOD.replace('"/etc', '"etc'), "9: keys.rsa.file: ", "etc/phoenixdkim/s1.pem", "absolute path"),
     ("[verifying]\nauthserv_id = 'mx example'", "2: verifying.authserv_id: ", "mx example", '"mx.example.com"'),
+    ("[verifying]\nremove_authserv_ids = ['']", "2: verifying.remove_authserv_ids[0]: ", "empty", '"mx2.example.com"'),
     ("[verifying]\nauthserv_id = 'mx;dkim=pass'", "2: verifying.authserv_id: ", "mx;dkim=pass", '"mx.example.com"'),
     ("[verifying]\non_fail = 'rejct'", "2: verifying.on_fail: ", "rejct", "did you mean 'reject'?"),
     ("[verifying]\nlength_policy = 'ignore'", "2: verifying.length_policy: ", "ignore", "'accept'"),

@@ -82,6 +82,7 @@ def build(
         from_policy=verifying.multiple_from,
         add_none=verifying.add_none,
         remove_forged=verifying.remove_forged,
+        removed_ids=tuple(text.encode() for text in verifying.remove_authserv_ids),
         on_internal_error=Disposition(config.milter.on_internal_error),
         on_result={
             Result.PASS: Disposition.ACCEPT,

@@ -145,6 +145,12 @@ def _authserv_id(text: str) -> str:
     return text
 
 
+def _other_authserv_id(text: str) -> str:
+    if not text:
+        raise ValueError('an empty authserv-id; write the name that is to be removed, as in "mx2.example.com"')
+    return _authserv_id(text)
+
+
 def _file(text: str) -> str:
     if not text.startswith("/") or "\0" in text or text.endswith("/"):
         raise ValueError(f'{text!r}: write the absolute path of a file, as in "/etc/phoenixdkim/file"')
@@ -302,6 +308,9 @@ class Verifying(Table):
     """Whether a message without signature gets Authentication-Results too."""
     remove_forged: bool = True
     """Whether Authentication-Results that came with the message and bear our name are removed."""
+    remove_authserv_ids: Annotated[tuple[Annotated[str, AfterValidator(_other_authserv_id)], ...], _Lax] = ()
+    """Further authserv-ids whose Authentication-Results are removed, such as those of this site's other hosts (RFC
+    8601 section 5); all others are kept."""
 
 
 _LIMITS: Final = Limits()

@@ -111,7 +111,8 @@ class MessageSession:
         if lowered == _AUTHENTICATION_RESULTS:
             self._ordinals += 1
             # What pretends to be ours must not survive, past the limits either; there it is not worth reading.
-            if beyond or authres.forged(value, self._policy.authserv_id):
+            ids = (self._policy.authserv_id, *self._policy.removed_ids)
+            if beyond or any(authres.forged(value, name) for name in ids):
                 self._forged.append(DeleteField(name.rstrip(b" \t"), self._ordinals))
         if beyond:
             return
