@@ -1,4 +1,4 @@
-"""What a message can bring into our Authentication-Results: values are quoted, left out or told as they are (A03 to A13)."""
+"""What a message can bring into our Authentication-Results: quoted, left out, or told as it is (A03 to A13)."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ VALUES: Final = (
         "a comment and an address in i=", ("A05",), _IDENTITY, {b"header.i": b"x)@(example.com"}, i=b"x)@(example.com"
     ),
     _refused(
-        "i= of 1025 octets",
+        "i= of 1025 octets is not told",
         ("A12",),
         _IDENTITY,
         {b"header.i": None, b"header.d": b"example.com"},
@@ -88,10 +88,10 @@ VALUES: Final = (
         a=b'rsa";x'[:4],
     ),
     _refused(
-        "b= that is no base64",
+        "specials in b=",
         ("A04", "A05", "V09"),
         Reason.BAD_BASE64,
-        {b"header.b": b"(x)?c???"},
+        {b"header.b": b"(x)?c???xff"},
         b=b'(x)"c"\x01\xff',
     ),
 )
