@@ -46,7 +46,8 @@ RING_ENTRIES: Final = 2048
     _H_RELOAD_SUCCESS,
     _H_RELOAD_TIMESTAMP,
     _H_LIVE_GENERATION,
-) = range(7)
+    _H_STARTED,
+) = range(8)
 # Words of a stripe's header.
 _S_BANK, _S_OWNER, _S_HEARTBEAT, _S_SESSIONS, _S_RING_HEAD = range(5)
 
@@ -230,6 +231,11 @@ class LedgerReader:
         return self._words[_H_RELOAD_TIMESTAMP]
 
     @property
+    def started(self) -> float:
+        """Unix time in seconds at which the ledger was made."""
+        return self._words[_H_STARTED] / 1e9
+
+    @property
     def live_generation(self) -> int:
         """Number of the generation that takes new connections."""
         return self._words[_H_LIVE_GENERATION]
@@ -314,13 +320,15 @@ class StripeWriter:
 class Ledger(LedgerReader):
     """The ledger with write access: the supervisor makes it before the first fork."""
 
-    def __init__(self) -> None:
+    def __init__(self, started: float = 0.0) -> None:
+        """Make an empty ledger; ``started`` is Unix time in seconds."""
         self.fd = sealed_memory("phoenixdkim-ledger", SIZE)
         self._map = mmap.mmap(self.fd, SIZE)
         self._words = memoryview(self._map).cast("Q")
         self._words[_H_MAGIC] = _MAGIC
         self._words[_H_DIGEST] = LAYOUT.digest
         self._words[_H_STRIPES] = STRIPES
+        self._words[_H_STARTED] = round(started * 1e9)
 
     def writer(self, stripe: int) -> StripeWriter:
         """A writer for ``stripe`` that goes on from its totals."""

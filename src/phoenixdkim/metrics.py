@@ -324,9 +324,16 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All metrics at one moment, the core's in catalogue order, then the plugins' own."""
+    """All metrics at one moment, the core's in catalogue order, then the plugins' own.
+
+    Attributes:
+        families: one for each metric.
+        started: Unix time in seconds at which all counters were zero; restarts of workers and exporters don't
+            change it.
+    """
 
     families: tuple[Family, ...]
+    started: float = 0.0
 
     def value(self, name: str, **labels: str) -> float:
         """Sum of the series of metric ``name`` that have these labels (observations, for a histogram).

@@ -66,7 +66,7 @@ class Supervisor:
     def __init__(self, path: str) -> None:
         """Prepare to run with the configuration file ``path``."""
         self._path = path
-        self._ledger = Ledger()
+        self._ledger = Ledger(time.time())
         self._ledger_reading = read_only_descriptor(self._ledger.fd)
         self._writer = self._ledger.writer(0)
         self._notifier = Notifier(os.environ)

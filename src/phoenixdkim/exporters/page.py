@@ -115,6 +115,28 @@ class Page:
         """Events taken and not delivered."""
         return self._words[_LOST1 if self._words[_SETTLED] & 1 else _LOST0]
 
+    @property
+    def _settled_tick(self) -> int:
+        return self._words[_SETTLED1 if self._words[_SETTLED] & 1 else _SETTLED0]
+
+    def _bank(self, tick: int) -> array[int]:
+        start = _CURSORS + (tick & 1) * EVENTS
+        return array("Q", self._words[start : start + EVENTS].tobytes())
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that was taken is delivered or counted as lost."""
+        return self._settled_tick >= self._words[_TICK]
+
+    @property
+    def tick(self) -> int:
+        """Number of the last tick; a successor goes on counting."""
+        return self._words[_TICK]
+
+    def taken(self) -> list[int]:
+        """The totals that the exporter has taken, by event slot."""
+        return list(self._bank(self._words[_TICK]))
+
     def set_up(self, up: bool) -> None:
         """Supervisor: say whether the exporter runs."""
         self._words[_UP] = int(up)
@@ -178,14 +200,6 @@ class HostPage(Page):
         self._words[_LOST1 if number & 1 else _LOST0] = lost
         self._words[_SETTLED1 if number & 1 else _SETTLED0] = tick
         self._words[_SETTLED] = number
-
-    @property
-    def _settled_tick(self) -> int:
-        return self._words[_SETTLED1 if self._words[_SETTLED] & 1 else _SETTLED0]
-
-    def _bank(self, tick: int) -> array[int]:
-        start = _CURSORS + (tick & 1) * EVENTS
-        return array("Q", self._words[start : start + EVENTS].tobytes())
 
     def recover(self, takes_events: bool = True) -> int:
         """Count as lost what a predecessor took and did not deliver; returns how many events that were.

@@ -41,7 +41,7 @@ def snapshot(reader: LedgerReader, totals: Sequence[int], pages: Sequence[Page],
                 own[family.spec.name] = family
             elif _alike(known, family):
                 own[family.spec.name] = _merged(known, family)
-    return Snapshot((*found, *own.values()))
+    return Snapshot((*found, *own.values()), reader.started)
 
 
 def _alike(first: Family, second: Family) -> bool:

@@ -1,0 +1,258 @@
+"""An exporter in the process that a daemon would give it: the same code, a ledger to fill, a page that outlives it.
+
+with ExporterProcess({"type": "mine", "path": "/tmp/x", "interval": 0.1}) as exporter:
+    exporter.start()
+    exporter.record(list(every_event()))
+    exporter.settle()
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from phoenixdkim import __version__
+from phoenixdkim.exporters.check import check_tables
+from phoenixdkim.exporters.page import EVENTS, Page, make_page
+from phoenixdkim.exporters.snapshots import snapshot
+from phoenixdkim.exporters.spawn import spawn
+from phoenixdkim.ledger import Ledger, read_only_descriptor
+from phoenixdkim.metrics import Snapshot
+from phoenixdkim.testing.stream import Recorded, batch_of
+
+PATIENCE: Final = 60.0
+"""Seconds after which something that should have happened has not; generous, for machines that are busy."""
+
+
+class ExporterError(AssertionError):
+    """The exporter did not do what it should; the message has its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """How an exporter stopped.
+
+    Attributes:
+        seconds: from the word to stop until its process had ended.
+        clean: whether it ended by itself; a daemon kills it after ``stop_timeout`` and half a second.
+        left: processes that it has left behind.
+    """
+
+    seconds: float
+    clean: bool
+    left: tuple[int, ...]
+
+
+class ExporterProcess:
+    """One exporter's table, ledger and page, and the process that runs it now."""
+
+    def __init__(self, table: Mapping[str, Any], name: str = "test") -> None:
+        """Prepare; nothing runs yet.
+
+        Args:
+            table: the TOML table; ``type`` names the entry point when ``name`` does not.
+            name: the table's name.
+        """
+        self.name = name
+        self.table = dict(table)
+        self.pid = 0
+        self.log: list[str] = []
+        """What the exporter had to say, newest last."""
+        self._ledger = Ledger(time.time())
+        self._reading = read_only_descriptor(self._ledger.fd)
+        self._writer = self._ledger.writer(1)
+        self._page_fd = make_page(name)
+        self._page_reading = read_only_descriptor(self._page_fd)
+        self._page = Page(self._page_fd, name, writable=True)
+        self._control: socket.socket | None = None
+        self._stop_timeout = 2.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+        self._page.close()
+        for fd in (self._page_fd, self._page_reading, self._reading, self._ledger.fd):
+            os.close(fd)
+
+    # The process.
+
+    def check(self) -> list[str]:
+        """What ``phoenixdkim check`` would say of the table and its plugin; empty when it is good."""
+        return [f"{'.'.join(map(str, fault.path))}: {fault.message}" for fault in check_tables({self.name: self.table})]
+
+    def start(self) -> None:
+        """Start a process, let it check its table, and let it run; the first one or a successor.
+
+        Raises:
+            ExporterError: it was refused, or gave no answer.
+        """
+        self.pid, self._control = spawn(self._reading, self._page_fd, None, idle=False)
+        self._control.send(json.dumps({"name": self.name, "table": self.table}, default=str).encode())
+        answer = self._expect("checked")
+        if not answer["checked"]:
+            raise ExporterError("refused: " + "; ".join(fault["message"] for fault in answer["faults"]))
+        self._stop_timeout = float(answer["stop_timeout"])
+        self._ledger.want_samples(bool(answer["wants_samples"]))
+        socket.send_fds(self._control, [json.dumps({"peers": [self.name]}).encode()], [self._page_reading])
+        self._control.send(json.dumps({"start": True}).encode())
+        self._page.set_up(True)
+        self._expect("started")
+
+    def kill(self) -> None:
+        """End the process with SIGKILL, wherever it is."""
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            os.kill(self.pid, signal.SIGKILL)
+            self._reaped()
+
+    def pause(self) -> None:
+        """Let it stand still, as when the machine has no time for it."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def stop(self) -> Stopped:
+        """Tell it to stop, and wait for its end as a daemon does."""
+        assert self._control is not None
+        begun = time.monotonic()
+        self._control.send(json.dumps({"stop": self._stop_timeout}).encode())
+        clean = False
+        while not clean and time.monotonic() < begun + self._stop_timeout + 0.5:
+            self._take_messages(0.02)
+            clean = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        seconds = time.monotonic() - begun
+        left = tuple(pid for pid in _session(self.pid) if pid != self.pid)
+        self.kill()
+        return Stopped(seconds, clean, left)
+
+    def _reaped(self) -> None:
+        self._take_messages(0)
+        os.waitpid(self.pid, 0)
+        self.pid = 0
+        self._page.set_up(False)
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+
+    def _expect(self, key: str) -> dict[str, Any]:
+        deadline = time.monotonic() + PATIENCE
+        while (left := deadline - time.monotonic()) > 0:
+            for message in self._take_messages(left):
+                if key in message:
+                    return message
+            if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                raise ExporterError(f"its process ended before it said '{key}'; {self._told()}")
+        raise ExporterError(f"it did not say '{key}' in {PATIENCE:g} s; {self._told()}")
+
+    def _take_messages(self, seconds: float) -> list[dict[str, Any]]:
+        assert self._control is not None
+        found: list[dict[str, Any]] = []
+        while select.select([self._control], [], [], 0 if found else seconds)[0]:
+            try:
+                data = self._control.recv(262144)
+            except ConnectionResetError:
+                break
+            if not data:
+                break
+            message = json.loads(data)
+            if "log" in message:
+                self.log.append(message["log"][1])
+            found.append(message)
+        return found
+
+    def _told(self) -> str:
+        return f"its log: {self.log[-10:]}"
+
+    # Events.
+
+    def record(self, recorded: Sequence[Recorded]) -> None:
+        """Let events happen: they are in the ledger at once, all of them."""
+        self._writer.record(batch_of(list(recorded)))
+
+    def snapshot(self) -> Snapshot:
+        """All metrics now, as the daemon's other exporters would see them."""
+        return snapshot(self._ledger, self._ledger.totals(), [self._page], __version__)
+
+    @property
+    def events(self) -> int:
+        """How many events there have been."""
+        return sum(self._ledger.totals()[:EVENTS])
+
+    @property
+    def lost(self) -> int:
+        """How many events are counted as lost."""
+        return self._page.lost
+
+    @property
+    def failures(self) -> int:
+        """How many calls of hooks have failed."""
+        return self._page.failures
+
+    def settle(self) -> None:
+        """Wait until the exporter has taken all events, and has delivered them or counted them as lost.
+
+        Raises:
+            ExporterError: it does not, or it has ended.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while self._page.taken() != self._ledger.totals()[:EVENTS] or not self._page.settled:
+            self._take_messages(0.01)
+            if time.monotonic() > deadline or not self.pid:
+                raise ExporterError(f"it does not come to rest; {self._told()}")
+
+    def ticks(self, number: int) -> None:
+        """Wait for so many more ticks."""
+        deadline = time.monotonic() + PATIENCE
+        until = self._page.tick + number
+        while self._page.tick < until:
+            self._take_messages(0.01)
+            if time.monotonic() > deadline:
+                raise ExporterError(f"it does not tick; {self._told()}")
+
+    # What it costs.
+
+    def descriptors(self) -> list[str]:
+        """What its open descriptors are."""
+        found = []
+        for entry in Path(f"/proc/{self.pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.append(os.readlink(entry))
+        return sorted(found)
+
+    def threads(self) -> int:
+        """How many threads it has."""
+        return len(list(Path(f"/proc/{self.pid}/task").iterdir()))
+
+    def memory(self) -> int:
+        """Octets of memory that are its own."""
+        rows = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(row.split()[1]) for row in rows if row.startswith("RssAnon:")) * 1024
+
+
+def _session(leader: int) -> list[int]:
+    """Processes of a session."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == leader:
+                    found.append(int(entry.name))
+    return found
