@@ -131,6 +131,7 @@ def test_lines_are_folded() -> None:
         b" mx.example.com",
         b" mx.example.com 1; spf=pass",  # A08: a version
         b" mx.example.com/1; spf=pass",
+        b" other.example 1 mx.example.com; spf=pass",  # a version does not end the head
         b" mx.example.com.; spf=pass",
         b"\r\n\tmx.example.com\r\n\t; dkim=pass",
         b' "mx.example.com"; dkim=pass',

@@ -311,7 +311,7 @@ def forged(value: bytes, authserv_id: bytes) -> bool:
     claimed = _folded_id(words[0])
     if claimed == ours:
         return True
-    if len(words) > 1 and not words[1].isdigit():
+    if len(words) > 2 or (len(words) == 2 and not words[1].isdigit()):
         # Not the syntax of the field: some reader may take another word, or all of them, for the id.
         heads = words[:_MAX_WORDS]
         return any(_folded_id(word) == ours for word in heads) or _folded_id(b"".join(heads)) == ours

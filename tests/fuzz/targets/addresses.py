@@ -1,0 +1,64 @@
+"""Addresses of From. Oracle: AddressError, or addr-specs that stand in the value, each with one plain domain; written
+one after the other they read alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from fuzz.target import Target, check
+from phoenixdkim.dkim.addresses import AddressError, from_addresses
+
+_DOMAIN = re.compile(rb"[^\x00-\x20\x7f()<>@,:;\\\"\[\]]+")
+
+
+def execute(data: bytes) -> None:
+    try:
+        found = from_addresses(data)
+    except AddressError:
+        return
+    check(0 < len(found) <= 100, "how many", len(found))
+    for address in found:
+        local, at, domain = address.rpartition(b"@")
+        check(at and local and _DOMAIN.fullmatch(domain), "no addr-spec", address)
+        check(b".." not in domain and domain[:1] != b"." and domain[-1:] != b".", "no domain", domain)
+        check(domain in data and local in data, "an address that the value does not have", address)
+        check(local[:1] == b'"' or _DOMAIN.fullmatch(local), "local part", local)
+    check(from_addresses(b" , ".join(found)) == found, "reads otherwise alone", found)
+    check(from_addresses(b"(c)".join((b" G : ", *(b"<%s> ," % a for a in found), b";"))) == found, "in a group", found)
+
+
+def seeds() -> Iterator[bytes]:
+    yield b" Joe SixPack <joe@example.com>"
+    yield b' "Doe, Jane" (c (n)) <"j d"@example.com>, x@example.org'
+    yield b" Team: a@example.com, B <b@example.net>;"
+    yield b" =?utf-8?q?a=40b=2Ecom?= <c@d.example>\r\n\t(\\))"
+    yield b" <@route.example:a@b.example>"
+    yield b" a@[192.0.2.1]"
+    yield " Jörg <jörg@exämple.com>".encode()
+
+
+TARGET = Target(
+    execute,
+    seeds,
+    (
+        b"<",
+        b">",
+        b"@",
+        b",",
+        b":",
+        b";",
+        b'"',
+        b"(",
+        b")",
+        b"\\",
+        b"[",
+        b"]",
+        b"\0",
+        b"\r\n ",
+        b"..",
+        b"a@b.example",
+        b"\xff",
+    ),
+    256,
+)
