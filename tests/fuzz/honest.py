@@ -1,6 +1,6 @@
-"""Our two keys of the targets: the same in each run, so that an input that was found can be replayed.
+"""Two keys of our own, their records, and messages: the same in each run, so that an input can be replayed.
 
-They are made from a text, not from chance, and protect nothing.
+The keys are made from a text, not from chance, and protect nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +10,12 @@ from collections.abc import Iterator
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fuzz.reference import Field
+from phoenixdkim.dkim.keys import key_answer
+from phoenixdkim.dkim.limits import Limits
+from phoenixdkim.dkim.results import DnssecStatus
+from phoenixdkim.keystore import public_record
 
 
 def _octets(label: bytes, size: int) -> bytes:
@@ -35,3 +41,41 @@ def _rsa(label: bytes, bits: int) -> rsa.RSAPrivateKey:
 
 RSA = _rsa(b"rsa", 1024)
 ED25519 = Ed25519PrivateKey.from_private_bytes(_octets(b"ed25519", 32))
+
+NOW = 1_700_000_000
+DOMAIN = b"honest.example"
+RECORDS = {
+    selector + b"._domainkey." + DOMAIN: key_answer([public_record(key)], DnssecStatus.UNKNOWN, Limits())
+    for selector, key in ((b"r", RSA), (b"e", ED25519))
+}
+
+Message = tuple[list[Field], bytes]
+
+MESSAGES: tuple[Message, ...] = (
+    (
+        [
+            (b"From", b" Joe <joe@honest.example>"),
+            (b"To", b" suzie@example.net"),
+            (b"Subject", b"  Is   dinner\r\n\t ready? "),
+            (b"Date", b" Fri, 11 Jul 2003 21:00:37 -0700"),
+        ],
+        b"Hi.  We lost\tthe game. \r\n\r\nJoe.\r\n\r\n",
+    ),
+    (
+        [
+            (b"Received", b" from a\r\n\tby b; now"),
+            (b"Received", b" from c by a; then"),
+            (b"FROM \t", b"joe@honest.example"),
+            (b"To", b""),
+        ],
+        b"",
+    ),
+    (
+        [
+            (b"Subject", "Grüße".encode()),
+            (b"from", b" =?utf-8?q?J=C3=B6?= <j@honest.example>"),
+            (b"To", b" a@example.net,\r\n b@example.net"),
+        ],
+        b"no end of line",
+    ),
+)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+CONTROLS = frozenset(range(32)) - {9}
+"""Octets that no line of a field that we write may have: the controls, but tab."""
+
 
 class Wrong(AssertionError):
     """The code under test did what it must not do."""

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 
+from fuzz.reference import relaxed_body, relaxed_value, simple_body
 from fuzz.target import Target, check
 from phoenixdkim.dkim.canonical import BodyDigests, Canonicalization, canonical_header
 from phoenixdkim.dkim.headers import HeaderField
@@ -31,7 +32,7 @@ def execute(data: bytes) -> None:
         signer.body(chunk)
     digests.finish()
     signer.finish()
-    for how, canonical in ((_SIMPLE, _simple(body)), (_RELAXED, _relaxed(body))):
+    for how, canonical in ((_SIMPLE, simple_body(body)), (_RELAXED, relaxed_body(body))):
         check(digests.octets(how) == len(canonical), "octets", how, digests.octets(how), canonical[:200], chunks[:9])
         for end in (None, limit):
             expected = hashlib.sha256(canonical[:end]).digest()
@@ -43,7 +44,7 @@ def execute(data: bytes) -> None:
         check(signer.long_line == long, "long line", long, [len(chunk) for chunk in chunks])
     field = HeaderField(b"Subject \t", body)
     check(canonical_header(field, _SIMPLE) == b"Subject \t:" + body + b"\r\n", "simple header")
-    check(canonical_header(field, _RELAXED) == b"subject:" + _relaxed_value(body) + b"\r\n", "relaxed header", body)
+    check(canonical_header(field, _RELAXED) == b"subject:" + relaxed_value(body) + b"\r\n", "relaxed header", body)
 
 
 def _expanded(text: bytes) -> bytes:
@@ -54,23 +55,6 @@ def _expanded(text: bytes) -> bytes:
 def _cut(body: bytes, places: bytes) -> list[bytes]:
     positions = sorted(place * max(len(body), 255) // 255 for place in places)
     return [body[at:end] for at, end in zip([0, *positions], [*positions, len(body)], strict=True)]
-
-
-def _simple(body: bytes) -> bytes:
-    while body.endswith(b"\r\n"):
-        body = body[:-2]
-    return body + b"\r\n"
-
-
-def _relaxed(body: bytes) -> bytes:
-    lines = [re.sub(rb"[ \t]+", b" ", line).rstrip(b" ") for line in body.split(b"\r\n")]
-    while lines and not lines[-1]:
-        lines.pop()
-    return b"".join(line + b"\r\n" for line in lines)
-
-
-def _relaxed_value(value: bytes) -> bytes:
-    return re.sub(rb"[ \t]+", b" ", re.sub(rb"\r\n(?=[ \t])", b"", value)).strip(b" ")
 
 
 def seeds() -> Iterator[bytes]:
