@@ -26,6 +26,8 @@ from typing import Final
 
 HERE: Final = Path(__file__).resolve().parent
 TARGETS: Final = sorted(path.stem for path in (HERE / "targets").glob("*.py") if path.stem != "__init__")
+DAEMON: Final = "daemon"
+"""The one target that is another process: no engine is guided by its coverage."""
 RUNS: Final = 50_000
 
 
@@ -55,7 +57,7 @@ def arguments(given: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/fuzz", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=" ".join([*TARGETS, "daemon"]))
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=" ".join([*TARGETS, DAEMON]))
     parser.add_argument("--runs", type=int, default=RUNS, help="executions of each target")
     parser.add_argument("--seconds", type=int, default=0, help="end a target after that time, however many it ran")
     parser.add_argument("--seed", type=int, default=0, help="of the mutations; default another one each time")
@@ -65,8 +67,8 @@ def arguments(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args(given)
     for target in chosen.targets:
-        if target not in TARGETS:
-            parser.error(f"no target '{target}'; the targets are: {' '.join(TARGETS)}")
+        if target not in (*TARGETS, DAEMON):
+            parser.error(f"no target '{target}'; the targets are: {' '.join([*TARGETS, DAEMON])}")
     if chosen.replay and len(chosen.targets) != 1:
         parser.error("--replay takes one target")
     if chosen.engine == "auto":
@@ -76,6 +78,10 @@ def arguments(given: list[str]) -> argparse.Namespace:
 
 def replay(target: str, file: Path) -> int:
     """One input, without any engine; a failure shows its traceback."""
+    if target == DAEMON:
+        from fuzz import through_daemon
+
+        return through_daemon.replay(file)
     from fuzz.guard import Guard
 
     module = importlib.import_module(f"fuzz.targets.{target}")
@@ -86,6 +92,10 @@ def replay(target: str, file: Path) -> int:
 
 def worker(chosen: argparse.Namespace) -> int:
     """One target, in this process."""
+    if chosen.targets == [DAEMON]:
+        from fuzz import through_daemon
+
+        return through_daemon.run(chosen.runs, chosen.seconds, chosen.seed)
     if chosen.engine == "atheris":
         from fuzz import guided
 
@@ -97,6 +107,7 @@ def worker(chosen: argparse.Namespace) -> int:
 
 def run(target: str, chosen: argparse.Namespace) -> Ran:
     """One target, in a process of its own."""
+    engine = "packets" if target == DAEMON else chosen.engine
     command = [sys.executable, str(HERE / "run.py"), target, "--worker", "--engine", chosen.engine]
     command += ["--runs", str(chosen.runs), "--seconds", str(chosen.seconds), "--seed", str(chosen.seed)]
     started = time.monotonic()
@@ -112,7 +123,7 @@ def run(target: str, chosen: argparse.Namespace) -> Ran:
     executions = re.findall(r"(?:number_of_executed_units|executions): (\d+)", text)
     ran = Ran(
         target,
-        chosen.engine,
+        engine,
         int(executions[-1]) if executions else 0,
         seconds,
         max(edges, default=0),
@@ -122,7 +133,7 @@ def run(target: str, chosen: argparse.Namespace) -> Ran:
     if not status and not chosen.seconds and ran.executions < chosen.runs:
         # An engine that ends early and says nothing must not pass for one that ran.
         print(f"--- {target}\n{text[-6000:]}", flush=True)
-        return Ran(target, chosen.engine, ran.executions, seconds, ran.edges, ran.corpus, 3)
+        return Ran(target, engine, ran.executions, seconds, ran.edges, ran.corpus, 3)
     return ran
 
 
@@ -136,7 +147,7 @@ def main(given: list[str]) -> int:
         print("atheris is not here: plain mutation, not guided by coverage")
     failed = False
     with ThreadPoolExecutor(chosen.jobs) as pool:
-        for ran in pool.map(lambda target: run(target, chosen), chosen.targets or TARGETS):
+        for ran in pool.map(lambda target: run(target, chosen), chosen.targets or [DAEMON, *TARGETS]):
             print(ran.row(), flush=True)
             failed = failed or ran.status != 0
     return int(failed)

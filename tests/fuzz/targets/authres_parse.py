@@ -37,7 +37,7 @@ def _quoted(text: bytes) -> bytes:
 
 def seeds() -> Iterator[bytes]:
     yield b" mx.example.com 1; none"
-    yield b' mx.example.com; dkim=pass (2048-bit key)\r\n\theader.d=example.net header.b="ab/cd=" reason="very \\"good\\""'
+    yield b' mx.example.com; dkim=pass (2048-bit key)\r\n\theader.d=example.net header.b="ab/cd=" reason="a \\"b\\""'
     yield b" (c (n) \\) ) mx.example.com/1; dkim/1=fail header.i=@a.example; spf=pass smtp.mailfrom=a@b.example;"
     yield b'"mx.example.com"; auth=pass smtp.auth="a b" policy.x=/a=b/'
 

@@ -52,7 +52,8 @@ def execute(data: bytes) -> None:
 
 VALID = (
     b"v=1; a=rsa-sha256; c=relaxed/simple; d=example.com; s=s2026;\r\n\tt=1699999999; x=1800000000; l=20; q=dns/txt;"
-    b" i=joe=20x@mail.example.com; h=From:To:Subject : Date; bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;\r\n\tb=YWJj ZGVm"
+    b" i=joe=20x@mail.example.com; h=From:To:Subject : Date; bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;"
+    b"\r\n\tb=YWJj ZGVm"
 )
 
 
