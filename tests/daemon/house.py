@@ -72,6 +72,7 @@ class House:
         exporters: TOML tables; ``{base}`` stands for its directory, ``{metrics}`` for one exporters can write to.
         extra: more TOML.
         workers: number of workers.
+        milter: more TOML of the table ``milter``.
         dns: lines of the ``[dns]`` table; default a zone file with the key.
     """
 
@@ -85,6 +86,7 @@ class House:
         workers: int = 2,
         worker_user: str = "daemon",
         dns: str = 'zone = "{base}/zone"',
+        milter: str = "",
     ) -> None:
         self.base = Path(tempfile.mkdtemp(prefix="pdkim-house-"))
         self.base.chmod(0o755)
@@ -101,6 +103,7 @@ class House:
 [milter]
 socket = "{self.address}"
 workers = {workers}
+{milter}
 [process]
 user = "{worker_user}"
 exporter_user = "nobody"

@@ -66,7 +66,8 @@ def judge(sent: Sequence, received: bytes) -> None:
         fields = [payload[4:] for command, payload in last[-1:] if command == b"i"]
         check(fields and fields[0].startswith(b"DKIM-Signature\0"), "an honest message is not signed", packets[-3:])
         value = fields[0].partition(b"\0")[2]
-        check(value.startswith(b" ") == sent.leading_space, "the leading blank is not as agreed", value[:40])
+        agreed = sent.leading_space in (None, value.startswith(b" "))
+        check(agreed, "the leading blank is not as agreed", value[:40])
 
 
 def exchange(address: str, batch: Several[Sequence]) -> list[bytes]:
@@ -165,6 +166,11 @@ def _memory(pid: int) -> int:
     raise Wrong(f"process {pid} has no memory")
 
 
+def _house() -> House:
+    # With few sessions allowed, one that is counted and never ends soon keeps honest messages out.
+    return House(KeyPair.rsa("example.com"), milter=f"max_sessions = {4 * AT_ONCE}")
+
+
 def run(runs: int, seconds: int, seed: int) -> int:
     """Send that many sequences, or for that long; a batch that fails is written to a file."""
     seed = seed or random.SystemRandom().getrandbits(32)
@@ -172,7 +178,7 @@ def run(runs: int, seconds: int, seed: int) -> int:
     chance = random.Random(seed)
     ends = time.monotonic() + seconds if seconds else float("inf")
     done = honest = 0
-    with House(KeyPair.rsa("example.com")) as house:
+    with _house() as house:
         house.send()
         with house.client() as client:
             wanted = client.negotiate().protocol
@@ -208,7 +214,7 @@ def _batch(house: House, batch: Several[Sequence]) -> None:
 
 def replay(file: Path) -> int:
     """The sequences of a file, one after the other; the first that fails shows its traceback."""
-    with House(KeyPair.rsa("example.com")) as house:
+    with _house() as house:
         house.send()
         watch = Watch(house)
         for number, line in enumerate(file.read_text().splitlines(), 1):

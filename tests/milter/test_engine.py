@@ -177,6 +177,15 @@ def test_an_mta_that_does_not_negotiate_at_all(bench):
     assert context.edits[0][0] == "DKIM-Signature"
 
 
+def test_after_quit_nc_what_was_agreed_still_holds(bench):
+    """The next client comes without a negotiation, and with a context that knows nothing."""
+    bench.engine.close(bench.open())
+    context = FakeContext()
+    assert bench.engine.connect(context, "localhost", 2, ("127.0.0.1", 1)) == milter.NOREPLY
+    assert bench.message(context) == milter.CONTINUE
+    assert context.edits[0][1].startswith(" v=1; ")
+
+
 def test_a_client_whose_connect_was_never_seen_is_not_trusted(bench):
     for address in (None, "/unix/path", ()):
         context = bench.open(address=address)

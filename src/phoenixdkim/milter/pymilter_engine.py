@@ -154,6 +154,8 @@ class Engine:
         self._log = log
         self._options = options
         self._wall_clock = wall_clock
+        self._agreed = 0
+        """What the last negotiation came to."""
         self._sessions = 0
         self._sessions_lock = threading.Lock()
         log.on_lost = self._line_lost
@@ -215,13 +217,14 @@ class Engine:
     def negotiate(self, context: Any, options: list[int]) -> int:
         """Leave out all steps and replies that the MTA lets us leave out."""
         try:
-            protocol = options[1] & _WANTED
+            self._agreed = protocol = options[1] & _WANTED
             self._open(context, protocol)
             options[0] = _NEEDED
             options[1] = protocol
             options[2] = options[3] = 0
         except Exception:  # noqa: BLE001 - the fence
             # The MTA then offers everything, which all callbacks below can live with.
+            self._agreed = 0
             self._log.error(f"internal error at negotiation: {traceback.format_exc()}")
             return milter.ALL_OPTS
         return milter.CONTINUE
@@ -237,9 +240,10 @@ class Engine:
         return connection
 
     def _connection(self, context: Any) -> _Connection:
-        # An MTA too old to negotiate, or a negotiation that failed, has left none: assume nothing was granted.
+        # After QUIT_NC the next client comes over the same connection without a negotiation, and pymilter has dropped
+        # what hung on the context; MTAs negotiate alike each time, so what was agreed last holds for it.
         connection = context.getpriv()
-        return connection if connection is not None else self._open(context, 0)
+        return connection if connection is not None else self._open(context, self._agreed)
 
     def connect(self, context: Any, _hostname: str, _family: int, address: Any) -> int:
         """Note the client's address."""
