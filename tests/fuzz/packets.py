@@ -217,7 +217,15 @@ def _packet(command: bytes, payload: bytes) -> bytes:
 
 def _wire(chance: random.Random, packet: Packet) -> bytes:
     """A packet, now and then with a length that is not its own."""
+    if packet[0] == b"D":
+        return _packet(b"D", _in_pairs(packet[1]))
     if chance.random() > 0.02:
         return _packet(*packet)
     size = chance.choice((*DEAD_LENGTHS, len(packet[1]), len(packet[1]) + 2))
     return struct.pack("!I", size) + b"".join(packet)
+
+
+def _in_pairs(payload: bytes) -> bytes:
+    """Macros with a value each: libmilter reads past the end of a list that has a name without one, and crashes."""
+    names_and_values = payload[1:].split(b"\0")[:-1]
+    return payload[:1] + b"".join(text + b"\0" for text in names_and_values[: len(names_and_values) // 2 * 2])
