@@ -10,6 +10,7 @@ from phoenixdkim.dkim.results import Reason
 from phoenixdkim.dkim.tags import TagListError, parse_tag_list
 
 MAX_TAGS = 16
+_REASONS = (Reason.TAG_LIST_SYNTAX, Reason.DUPLICATE_TAG, Reason.TOO_MANY_TAGS)
 _NAME = re.compile(rb"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -17,7 +18,7 @@ def execute(data: bytes) -> None:
     try:
         tags = parse_tag_list(data, MAX_TAGS)
     except TagListError as error:
-        check(error.reason in (Reason.TAG_LIST_SYNTAX, Reason.DUPLICATE_TAG), "another reason", error.reason)
+        check(error.reason in _REASONS, "another reason", error.reason)
         check(_read(data) is None, "refused a list that is one", _read(data))
         return
     check(tags == _read(data), "read another list", tags)

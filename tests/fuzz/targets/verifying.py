@@ -116,7 +116,7 @@ def _check_edits(outcome: Outcome, fields: Sequence[Field]) -> None:
 _TAGS = (
     b"d=" + DOMAIN + b"; s=%s; c=relaxed/simple; t=%d; h=From:To:Subject:Date:From" % (b"%s", NOW),
     b"d=" + DOMAIN + b"; s=%s; h=from : to :\r\n subject; x=%d; i=joe=40x@sub." % (b"%s", NOW + 60) + DOMAIN,
-    b"d=" + DOMAIN + b"; s=%s; c=relaxed/relaxed; l=12; h=From",
+    b"d=" + DOMAIN + b"; s=%s; c=relaxed/relaxed; l=4; h=From",
     b"d=" + DOMAIN + b"; s=%s; c=simple/relaxed; h=Received:From:Received",
 )
 
@@ -128,7 +128,7 @@ def signed_messages() -> list[Message]:
     for number, (fields, body) in enumerate(MESSAGES):
         for place, tags in enumerate(_TAGS):
             key, selector = ((RSA, b"r"), (ED25519, b"e"))[(number + place) % 2]
-            covered = body[:10] + b"\r\n" if b"l=12" in tags else body
+            covered = b"Text " + body if b"l=4" in tags else body
             made.append(([sign(fields, covered, key, tags.replace(b"%s", selector)), *fields], covered))
     return made
 
@@ -179,7 +179,20 @@ TARGET = Target(
             b"\xff\xff",
             b"\xfe",
         ),
-        *(b"l=0", b"l=12", b"x=1", b"t=9999999999", b"h=From", b"c=relaxed", b"c=simple", b"d=", b"i=@", b"b=", b"bh="),
+        *(
+            b"l=0",
+            b"l=4",
+            b"l=12",
+            b"x=1",
+            b"t=9999999999",
+            b"h=From",
+            b"c=relaxed",
+            b"c=simple",
+            b"d=",
+            b"i=@",
+            b"b=",
+            b"bh=",
+        ),
         *(b"mx.example.com", b"evil.example", DOMAIN, b"k=ed25519; p=", "ä".encode(), b"\0"),
     ),
     1536,
