@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import random
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -49,7 +50,7 @@ BROKEN = [
     ("signatures", "dkim.signature._signed_fields", lambda value, _limits: (value,)),
     ("keys", "dkim.keys._small_order", lambda _: False),
     ("keys", "dkim.keys.sorted", list),
-    ("authres_parse", "authres._WSP", frozenset(b" \t\r")),
+    ("authres_parse", "authres._SPACE", re.compile(rb"[ ]+")),
     ("authres_forged", "authres._folded_id", lambda name: name),
     ("authres_build", "authres._clean", lambda value: value),
     ("addresses", "dkim.addresses._ATEXT", frozenset(range(33, 127)) - frozenset(b'@"')),

@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from fuzz.target import Target, check
 from phoenixdkim.authres import AuthenticationResults, AuthResSyntaxError, parse
 
+_FEW = 32
+"""Characters to escape; a string with many is refused for the work that it makes."""
+
 
 def execute(data: bytes) -> None:
     try:
         found = parse(data)
     except AuthResSyntaxError:
         return
-    check(found == parse(_written(found)), "reads otherwise when written plainly", found)
+    if data.count(b"\\") + data.count(b'"') < _FEW:
+        check(found == parse(_written(found)), "reads otherwise when written plainly", found)
     for result in found.results:
         check(all(name != b"reason" for name, _ in result.properties), "a reason among the properties", result)
         check(result.result == result.result.lower() and result.method == result.method.lower(), "case", result)
