@@ -125,6 +125,8 @@ authserv_id = "mx.example"
 """
         self.config.write_text(self.text)
         self.log_file = self.base / "log"
+        self.wrapper: list[str] = []
+        """A command that executes what follows it, as env(1) does."""
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -143,7 +145,7 @@ authserv_id = "mx.example"
         seen = self.log().count("serving on")
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [Path(sys.executable).with_name("phoenixdkim"), "run", "-c", self.config],
+                [*self.wrapper, Path(sys.executable).with_name("phoenixdkim"), "run", "-c", self.config],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
