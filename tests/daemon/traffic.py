@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ from typing import Self
 import dns.rcode
 
 from daemon.house import BODY, FIELDS, House
+from daemon.truth import truth
 from interop.peers import KeyPair
 from phoenixdkim.dkim.headers import parse_message
+from phoenixdkim.metrics import Snapshot
 from phoenixdkim.testing.dns_server import Behaviour, Fault, ScriptedDnsServer, txt
 from phoenixdkim.testing.milter_client import Reply
 from signed_mail import MESSAGE, ed_key, rsa_key, signed, zone
@@ -118,6 +121,14 @@ class BusyHouse(House):
                 self.post(one)
                 sent += 1
         return sent
+
+    def settled(self) -> Snapshot:
+        """All metrics, once the daemon has noticed that all connections are closed."""
+        deadline = time.monotonic() + 30
+        while (found := truth(self.pid)).value("phoenixdkim_sessions") > 0:
+            assert time.monotonic() < deadline, "a session stays open"
+            time.sleep(0.02)
+        return found
 
     def post(self, one: Letter) -> Reply:
         with self.client() as client:

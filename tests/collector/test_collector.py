@@ -1,0 +1,208 @@
+"""A Collector that scrapes, and one that takes StatsD, tell what the ledger has: every series of it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collector.collector import Collector, Labels, OtlpReceiver, Point, wait_until
+from daemon.traffic import BusyHouse, free_ports
+from daemon.truth import truth
+from interop.peers import KeyPair
+from phoenixdkim.metrics import PREFIX, HistogramSample, Kind, MetricSpec, Sample, Snapshot
+
+OWN = f"{PREFIX}exporter_"
+"""Start of the names of what exporters count of themselves, which goes on while nothing else does."""
+
+
+@pytest.fixture
+def otlp() -> Iterator[OtlpReceiver]:
+    with OtlpReceiver() as receiver:
+        yield receiver
+
+
+def core(snapshot: Snapshot) -> Iterator[tuple[MetricSpec, Sample | HistogramSample]]:
+    """Each series of the catalogue."""
+    for family in snapshot.families:
+        if not family.spec.name.startswith((f"{OWN}http", f"{OWN}statsd")):
+            for sample in family.samples:
+                yield family.spec, sample
+
+
+def scraped(snapshot: Snapshot) -> dict[tuple[str, Labels], Point]:
+    """What a scraping Collector must have."""
+    expected = {}
+    for spec, sample in core(snapshot):
+        key = (spec.name, tuple(sorted(sample.labels)))
+        if isinstance(sample, HistogramSample):
+            expected[key] = Point(
+                "histogram",
+                count=sample.count,
+                total=sample.sum_ns / 1e9,
+                bounds=spec.buckets,
+                counts=sample.counts,
+                cumulative=True,
+            )
+        elif spec.kind is Kind.COUNTER:
+            expected[key] = Point("sum", sample.value, monotonic=True, cumulative=True)
+        else:
+            expected[key] = Point("gauge", sample.value)
+    return expected
+
+
+def missing(expected: dict[tuple[str, Labels], Point], found: dict[tuple[str, Labels], Point]) -> str:
+    """What differs, a line each; sums of durations may differ in the last digits that a double has."""
+    lines = []
+    for key, point in expected.items():
+        got = found.get(key)
+        if (
+            got is None
+            or got != Point(**{**vars(point), "total": got.total})
+            or got.total != pytest.approx(point.total)
+        ):
+            lines.append(f"{key}: {got} is not {point}")
+    return "\n".join(lines)
+
+
+def test_a_scraping_collector_has_every_series(key: KeyPair, otlp: OtlpReceiver, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    with (
+        BusyHouse(key, f'[exporters.http]\nlisten = "127.0.0.1:{port}"\n') as house,
+        Collector(
+            "prometheus.yaml",
+            tmp_path,
+            {"PHOENIXDKIM_HTTP": f"127.0.0.1:{port}", "OTLP_ENDPOINT": otlp.url},
+            {"receivers::prometheus::config::global::scrape_interval": "500ms"},
+        ),
+    ):
+        # All series are there before the first message.
+        wait_until(lambda: not missing(scraped(truth(house.pid)), otlp.points()), house.log)
+        messages = sum(house.round() for _ in range(3))
+        expected = scraped(house.settled())
+        assert expected["phoenixdkim_messages_total", ()].value == messages
+        wait_until(lambda: not missing(expected, otlp.points()), lambda: missing(expected, otlp.points()))
+    names = {name for name, _ in otlp.points() if name.startswith(PREFIX)}
+    assert {name for name in names if not name.startswith(f"{OWN}http")} == {name for name, _ in expected}
+    # A label more, or a value that we do not know, would be a series more.
+    assert {key for key in otlp.points() if key[0] in {name for name, _ in expected}} == set(expected)
+    assert not otlp.fallen
+    assert {dict(resource)["service.instance.id"] for resource in otlp.resources} == {f"127.0.0.1:{port}"}
+
+
+def sent(snapshot: Snapshot, tagged: bool) -> dict[tuple[str, Labels], Point]:
+    """What a Collector that takes StatsD must have: counters that are not zero, timers, gauges."""
+    expected = {}
+    for spec, sample in core(snapshot):
+        if not spec.dotted:
+            continue
+        labels = dict(sample.labels)
+        if tagged:
+            dotted = spec.dotted_name(dict.fromkeys(labels, "")).rstrip(".")
+            key = ("phoenixdkim." + ".".join(filter(None, dotted.split("."))), tuple(sorted(sample.labels)))
+        else:
+            key = ("phoenixdkim." + spec.dotted_name(labels), ())
+        if isinstance(sample, HistogramSample):
+            if sample.count:
+                expected[key] = Point(
+                    "histogram",
+                    count=sample.count,
+                    total=sample.sum_ns / 1e6,
+                    bounds=tuple(bound * 1000 for bound in spec.buckets),
+                    counts=sample.counts,
+                    cumulative=True,
+                )
+        elif spec.kind is Kind.GAUGE:
+            expected[key] = Point("gauge", sample.value)
+        elif sample.value:
+            expected[key] = Point("sum", sample.value, monotonic=True, cumulative=True)
+    return expected
+
+
+@pytest.mark.parametrize("tags", ["none", "datadog"])
+@pytest.mark.parametrize("transport", ["udp", "unixgram"])
+def test_a_collector_that_takes_statsd_has_all_that_happened(
+    key: KeyPair, otlp: OtlpReceiver, tmp_path: Path, tags: str, transport: str
+) -> None:
+    (port,) = free_ports(1)
+    endpoint = f"127.0.0.1:{port}" if transport == "udp" else str(tmp_path / "statsd.sock")
+    address = endpoint if transport == "udp" else f"unix:{endpoint}"
+    # Another user's process sends.
+    for directory in [tmp_path, *tmp_path.parents][:3]:
+        directory.chmod(0o755)
+    with (
+        Collector(
+            "statsd.yaml",
+            tmp_path,
+            {"STATSD_ENDPOINT": endpoint, "STATSD_TRANSPORT": transport, "OTLP_ENDPOINT": otlp.url},
+            {"receivers::statsd::aggregation_interval": "1s"},
+        ) as collector,
+        BusyHouse(key, f'[exporters.statsd]\naddress = "{address}"\ntags = "{tags}"\ninterval = 0.2\n') as house,
+    ):
+        for _ in range(3):
+            house.round()
+        # A reload that changes the exporter's table: a second process, and so a second port, takes over.
+        house.config.write_text(house.text.replace("interval = 0.2", "interval = 0.3"))
+        house.signal(signal.SIGHUP)
+        house.round()
+        house.wait_for("reloaded; exporters: statsd")
+        house.round()
+        snapshot = house.settled()
+        assert snapshot.value("phoenixdkim_exporter_statsd_samples_missing_total") == 0
+        expected = sent(snapshot, tags == "datadog")
+        wait_until(
+            lambda: not missing(expected, otlp.points()),
+            lambda: missing(expected, otlp.points()) + house.log()[-500:] + collector.log()[-500:],
+        )
+    assert not otlp.fallen
+    strange = {key for key in otlp.points() if not key[0].startswith("phoenixdkim.exporter_")} - set(expected)
+    assert not strange
+
+
+LINES = b"phoenixdkim.messages:1|c\nphoenixdkim.dns.duration:3|ms"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        # As the file has it.
+        ("receivers::statsd::enable_ip_only_aggregation", "true"),
+        ("receivers::statsd::enable_ip_only_aggregation", "false"),
+        ("receivers::statsd::is_monotonic_counter", "false"),
+        # Its default.
+        ("receivers::statsd::timer_histogram_mapping", "[{statsd_type: timing, observer_type: gauge}]"),
+        ("service::pipelines::metrics::processors", "[]"),
+    ],
+)
+def test_each_setting_is_needed(otlp: OtlpReceiver, tmp_path: Path, setting: str, value: str) -> None:
+    (port,) = free_ports(1)
+    good = {
+        ("phoenixdkim.messages", ()): Point("sum", 50, monotonic=True, cumulative=True),
+        ("phoenixdkim.dns.duration", ()): Point("histogram", count=50, total=150, cumulative=True),
+    }
+
+    def seen() -> dict[tuple[str, Labels], Point]:
+        return {key: Point(**{**vars(point), "bounds": (), "counts": ()}) for key, point in otlp.points().items()}
+
+    with Collector(
+        "statsd.yaml",
+        tmp_path,
+        {"STATSD_ENDPOINT": f"127.0.0.1:{port}", "OTLP_ENDPOINT": otlp.url},
+        {"receivers::statsd::aggregation_interval": "2s", setting: value},
+    ):
+        # As from an exporter that was started anew again and again, each time with another port.
+        for _ in range(50):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                sender.sendto(LINES, ("127.0.0.1", port))
+        wait_until(lambda: seen().keys() == good.keys(), lambda: str(seen()))
+        if value == "true":
+            wait_until(lambda: seen() == good, lambda: str(seen()))
+            return
+        # What comes in the next interval, all of this one has come before.
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"phoenixdkim.sessions:1|g", ("127.0.0.1", port))
+        wait_until(lambda: ("phoenixdkim.sessions", ()) in otlp.points())
+    assert {key: point for key, point in seen().items() if key in good} != good
