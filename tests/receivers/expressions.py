@@ -10,7 +10,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "contrib" / "prometheus" / "phoenixdkim.rules.yml"
-RULE_TESTS = ROOT / "contrib" / "prometheus" / "phoenixdkim.tests.yml"
+RULE_TESTS = sorted((ROOT / "contrib" / "prometheus").glob("*.tests.yml"))
 DASHBOARD = ROOT / "contrib" / "grafana" / "phoenixdkim.json"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "contrib").rglob("*.md")])
 NAME = re.compile(r"\b(?:[a-z_]+:)?phoenixdkim_[a-z0-9_]+(?::[a-z0-9_]+)?")

@@ -24,12 +24,12 @@ def test_promtool_takes_the_rules() -> None:
 
 
 def test_each_alert_fires_when_it_should_and_is_quiet_otherwise() -> None:
-    assert "SUCCESS" in promtool("test", "rules", RULE_TESTS)
+    assert "SUCCESS" in promtool("test", "rules", *RULE_TESTS)
 
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_each_alert_has_a_unit_test_and_a_runbook(alert: str) -> None:
-    tests = RULE_TESTS.read_text()
+    tests = "".join(path.read_text() for path in RULE_TESTS)
     quiet, firing = re.findall(rf"alertname: {alert}\n +eval_time: \w+\n +exp_alerts:(.*)\n", tests)
     assert (quiet.strip(), firing.strip()) == ("[]", "")
     rule = re.search(rf"- alert: {alert}\n(.*?)(?=\n      - alert|\Z)", RULES.read_text(), re.DOTALL)
