@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from docs_commands import commands, man_command, man_configuration, man_program
+from docs_metrics import metrics_page
 from docs_options import configuration, limits
-from docs_reference import hooks, metrics_page, reasons
+from docs_reference import hooks, reasons
 
 from phoenixdkim.cli import COMMANDS
 from phoenixdkim.config.sample import sample
@@ -21,7 +22,7 @@ def files() -> dict[str, str]:
     """All generated files by their paths below docs/."""
     made = {
         "reference/configuration.md": configuration(),
-        "reference/metrics.md": metrics_page(),
+        "metrics.md": metrics_page(),
         "reference/reasons.md": reasons(),
         "reference/hooks.md": hooks(),
         "reference/limits.md": limits(),

@@ -1,4 +1,4 @@
-"""Pages of metrics, of results and reasons, and of hooks and events."""
+"""Pages of results and reasons, and of hooks and events."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 
 from docs_markdown import cell, page, table
 
-from phoenixdkim import events, hookspecs, metrics
-from phoenixdkim.cli.metrics import label_values, samples
+from phoenixdkim import events, hookspecs
 from phoenixdkim.dkim.advice import ADVICE, UNSIGNED_ADVICE
 from phoenixdkim.dkim.results import REASONS, UNSIGNED_REASONS, Result
 from phoenixdkim.dkim.verify import PRECEDENCE
@@ -30,31 +29,6 @@ DISPOSITIONS = {
     Disposition.DISCARD: "it is dropped, and the client believes it delivered",
     Disposition.QUARANTINE: "the MTA holds it for somebody to look at",
 }
-
-
-def metrics_page() -> str:
-    """The page of metrics."""
-    series = sum(spec.series() for spec in metrics.CATALOGUE)
-    lines = sum(samples(spec) for spec in metrics.CATALOGUE)
-    parts = [
-        f"{len(metrics.CATALOGUE)} metrics with {series} series, which are {lines} samples in a Prometheus exposition."
-        " Every label has a fixed set of values, and all series are there from the start, at zero. Labels `version`"
-        " and `exporter` are fixed for the life of the process.",
-    ]
-    for spec in metrics.CATALOGUE:
-        rows = [
-            ("kind", str(spec.kind)),
-            *(
-                (f"label `{name}`", "fixed for the life of the process" if values is None else ", ".join(values))
-                for name, values in label_values(spec).items()
-            ),
-            *([("buckets", " ".join(f"{bound:g}" for bound in spec.buckets) + " +Inf")] if spec.buckets else []),
-            ("dotted name", f"`{spec.dotted}`" if spec.dotted else "none, not sent to StatsD"),
-            ("series", str(spec.series())),
-            *([("event", f"`{spec.event.__name__}`")] if spec.event else []),
-        ]
-        parts.append(f"## `{spec.name}`\n\n{spec.help}\n\n{spec.detail}\n\n{table(('', ''), rows)}")
-    return page("Metrics", *parts)
 
 
 def reasons() -> str:

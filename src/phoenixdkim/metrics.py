@@ -113,7 +113,11 @@ BUILD_INFO: Final = _gauge(
     {"version": Constant.VERSION},
 )
 SESSIONS: Final = _gauge(
-    "sessions", "Milter sessions that are open now.", "sessions", "Kept by each worker; a dead worker's are dropped."
+    "sessions",
+    "Milter sessions that are open now.",
+    "sessions",
+    "Kept by each worker: up when a connection has been negotiated, down when it is closed. A dead worker's are"
+    " dropped.",
 )
 RELOAD_SUCCESS: Final = _gauge(
     "config_last_reload_success",
@@ -132,7 +136,7 @@ EXPORTER_UP: Final = _gauge(
     "exporter_up",
     "Whether an enabled exporter is running: 1 yes, 0 no.",
     "exporter.up.{exporter}",
-    "Set by the supervisor for each enabled exporter.",
+    "Set by the supervisor for each enabled exporter: 1 when it said that it is ready, 0 when its process ended.",
     {"exporter": Constant.EXPORTER},
 )
 EXPORTER_FAILURES: Final = MetricSpec(
@@ -164,7 +168,8 @@ CATALOGUE: Final[tuple[MetricSpec, ...]] = (
         "Messages that reached their end.",
         (),
         "messages",
-        "Once a message, at its end, by the worker, whatever was done with it; aborted messages are not counted.",
+        "Once a message, at its end, by the worker, whatever was done with it, put off or failed inside included."
+        " A message that the client or the MTA gave up before its end is not counted.",
     ),
     _counter(
         "signatures_total",
@@ -172,7 +177,8 @@ CATALOGUE: Final[tuple[MetricSpec, ...]] = (
         "Signatures made, by result and algorithm.",
         ("result", "algorithm"),
         "signatures.{result}.{algorithm}",
-        "Once for each key that should sign, by the worker: a message signed with two keys counts twice.",
+        "Once for each key that should sign, at the end of the message, by the worker: a message signed with two keys"
+        " counts twice. `error` is a key that failed; the log has the reason.",
     ),
     _counter(
         "verifications_total",
@@ -180,7 +186,9 @@ CATALOGUE: Final[tuple[MetricSpec, ...]] = (
         "Messages verified, by the result of the determinative signature.",
         ("result",),
         "verifications.{result}",
-        "Once for each message that was verified, by the worker.",
+        "Once for each message that was verified, by the worker. The first signature that passes decides; without one"
+        " it is the first of `temperror`, `fail`, `policy`, `permerror`, `neutral`, in this order. `none` is a message"
+        " without signature.",
     ),
     _counter(
         "signature_verifications_total",
@@ -188,7 +196,8 @@ CATALOGUE: Final[tuple[MetricSpec, ...]] = (
         "Signatures evaluated, by result and algorithm.",
         ("result", "algorithm"),
         "signature_verifications.{result}.{algorithm}",
-        "Once for each DKIM-Signature that was evaluated, by the worker.",
+        "Once for each DKIM-Signature of a verified message, by the worker. `other` is an algorithm that is not known;"
+        " rsa-sha1 is counted and refused (RFC 8301).",
     ),
     _counter(
         "unsigned_messages_total",
@@ -196,7 +205,8 @@ CATALOGUE: Final[tuple[MetricSpec, ...]] = (
         "Messages that were not signed, by reason.",
         ("reason",),
         "unsigned.{reason}",
-        "Once for each message without a signature of ours, by the worker.",
+        "Once for each message without a signature of ours, by the worker, whether it was verified or passed on."
+        " reference/reasons.md explains the reasons.",
     ),
     MetricSpec(
         PREFIX + "message_duration_seconds",
@@ -206,7 +216,9 @@ CATALOGUE: Final[tuple[MetricSpec, ...]] = (
         "message.duration.{action}",
         events.MessageProcessed,
         "seconds",
-        "Once a message, at its end, by the worker.",
+        "Once a message, at its end, by the worker. The time in which the MTA hands over the message and the time that"
+        " keys take are in it. `pass` is a message that was neither signed nor verified, `error` one that failed"
+        " inside.",
     ),
     _counter(
         "dns_queries_total",
@@ -241,7 +253,8 @@ CATALOGUE: Final[tuple[MetricSpec, ...]] = (
         "Names asked of the key cache, by what it knew.",
         ("result",),
         "dns.cache.{result}",
-        "Once for each distinct key name of a message, by the worker.",
+        "Once for each distinct key name of a message, by the worker. `negative_hit` is a name that is known to be"
+        " absent, or that could not be had a moment ago.",
     ),
     _counter(
         "dnssec_keys_total",
@@ -268,7 +281,7 @@ CATALOGUE: Final[tuple[MetricSpec, ...]] = (
         "Log lines dropped because writing them would have meant waiting.",
         (),
         "log.lost",
-        "Once a line, by the worker that dropped it.",
+        "Once a line, by the process that dropped it, worker or supervisor. Counters do not depend on the log.",
     ),
     _counter(
         "worker_restarts_total",
@@ -276,7 +289,7 @@ CATALOGUE: Final[tuple[MetricSpec, ...]] = (
         "Worker processes that ended unasked and were replaced.",
         (),
         "worker.restarts",
-        "Once a process, by the supervisor.",
+        "Once a process, by the supervisor. A reload or stop replaces workers too, and does not count.",
     ),
     SESSIONS,
     RELOAD_SUCCESS,

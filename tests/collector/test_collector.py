@@ -13,7 +13,8 @@ from collector.collector import Collector, Labels, OtlpReceiver, Point, wait_unt
 from daemon.traffic import BusyHouse, free_ports
 from daemon.truth import truth
 from interop.peers import KeyPair
-from phoenixdkim.metrics import PREFIX, HistogramSample, Kind, MetricSpec, Sample, Snapshot
+from phoenixdkim.metrics import CATALOGUE, PREFIX, HistogramSample, Kind, MetricSpec, Sample, Snapshot
+from phoenixdkim_statsd.lines import Tags, line
 
 OWN = f"{PREFIX}exporter_"
 """Start of the names of what exporters count of themselves, which goes on while nothing else does."""
@@ -206,3 +207,25 @@ def test_each_setting_is_needed(otlp: OtlpReceiver, tmp_path: Path, setting: str
             sender.sendto(b"phoenixdkim.sessions:1|g", ("127.0.0.1", port))
         wait_until(lambda: ("phoenixdkim.sessions", ()) in otlp.points())
     assert {key: point for key, point in seen().items() if key in good} != good
+
+
+def test_tags_of_the_other_dialects_are_parts_of_the_name(otlp: OtlpReceiver, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    spec = next(spec for spec in CATALOGUE if spec.name == "phoenixdkim_verifications_total")
+    dialects = {
+        Tags.INFLUX: "phoenixdkim.verifications,result=pass",
+        Tags.GRAPHITE: "phoenixdkim.verifications;result=pass",
+    }
+    with Collector(
+        "statsd.yaml",
+        tmp_path,
+        {"STATSD_ENDPOINT": f"127.0.0.1:{port}", "OTLP_ENDPOINT": otlp.url},
+        {"receivers::statsd::aggregation_interval": "1s"},
+    ):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for dialect in dialects:
+                text = line("phoenixdkim", dialect, spec, {"result": "pass"}, "1", "c")
+                sender.sendto(text, ("127.0.0.1", port))
+        wait_until(
+            lambda: otlp.points().keys() == {(name, ()) for name in dialects.values()}, lambda: str(otlp.points())
+        )

@@ -57,3 +57,8 @@ def of_the_pages() -> Iterator[tuple[str, str]]:
                 lines = [line for line in paragraph.splitlines() if not line.startswith("#")]
                 if expression := "\n".join(lines).strip():
                     yield str(page.relative_to(ROOT)), expression
+
+
+def blocks(page: str, section: str) -> list[str]:
+    """The blocks of PromQL of one section."""
+    return _BLOCK.findall((ROOT / page).read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0])

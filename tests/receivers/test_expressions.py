@@ -9,7 +9,7 @@ import pytest
 
 from daemon.traffic import BusyHouse, free_ports
 from interop.peers import KeyPair
-from receivers.expressions import RULES, names, of_the_dashboard, of_the_pages, without_thresholds
+from receivers.expressions import RULES, blocks, names, of_the_dashboard, of_the_pages, without_thresholds
 from receivers.prometheus_server import Prometheus
 
 EXPORTERS = """\
@@ -68,6 +68,14 @@ def test_each_query_of_the_documentation_has_data(prometheus: Prometheus) -> Non
     assert len(found) > 10
     for page, expression in found:
         demand_data(prometheus, page, expression)
+
+
+def test_what_adds_up_adds_up(prometheus: Prometheus) -> None:
+    identities = blocks("docs/metrics.md", "What adds up")
+    assert len(identities) >= 5
+    for query in identities:
+        values = [value for _, value in prometheus.query(query)]
+        assert values == [0.0], query
 
 
 @pytest.mark.parametrize(

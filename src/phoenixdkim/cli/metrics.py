@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for spec in CATALOGUE:
         print(f"{spec.name}  {spec.kind}, {spec.series()} series")
-        print(textwrap.indent(textwrap.fill(f"{spec.help} {spec.detail}", 96), "    "))
+        print(textwrap.indent(textwrap.fill(f"{spec.help} {spec.detail}".replace("`", ""), 96), "    "))
         for name, values in label_values(spec).items():
             text = f"{name}: " + ("fixed for the life of the process" if values is None else " ".join(values))
             print(textwrap.fill(text, 96, initial_indent="    ", subsequent_indent="        ", break_on_hyphens=False))
