@@ -206,8 +206,8 @@ def metrics_page() -> str:
         " fractions. See [prometheus.md](prometheus.md), [statsd.md](statsd.md) and, for the OpenTelemetry Collector,"
         " [opentelemetry.md](opentelemetry.md).",
         "## Scrape once\n\n"
-        "The textfile and the HTTP exporter show the same series. A Prometheus that reads both has each twice, and every"
-        " sum is twice what happened; [prometheus.md](prometheus.md) says how to take one.\n\n"
+        "The textfile and the HTTP exporter show the same series. A Prometheus that reads both has each twice, and"
+        " every sum is twice what happened; [prometheus.md](prometheus.md) says how to take one.\n\n"
         + promql(
             (
                 "Instances by host name, without port; more than 1 is one too many",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,10 @@ def main() -> int:
         for ending in ("svg", *sys.argv[3:]):
             metadata = {"Date": None} if ending == "svg" else None
             figure.savefig(directory / f"{name}.{ending}", metadata=metadata, dpi=80)
-        print(f"drew {directory / name}.svg")
+        path = directory / f"{name}.svg"
+        # A hundredth of a point is more than anyone sees, and a third of the octets.
+        path.write_text(re.sub(r"(\.\d\d)\d+", r"\1", path.read_text()))
+        print(f"drew {path}")
     return 0
 
 
