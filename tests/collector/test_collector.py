@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from collector.collector import Collector, Labels, OtlpReceiver, Point, wait_until
 from daemon.traffic import BusyHouse, free_ports
 from daemon.truth import truth
 from interop.peers import KeyPair
 from phoenixdkim.metrics import CATALOGUE, PREFIX, HistogramSample, Kind, MetricSpec, Sample, Snapshot
 from phoenixdkim_statsd.lines import Tags, line
+from receivers.otelcol import Collector, Labels, OtlpReceiver, Point, wait_until
 
 OWN = f"{PREFIX}exporter_"
 """Start of the names of what exporters count of themselves, which goes on while nothing else does."""

@@ -10,10 +10,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from collector import Collector
 from phoenixdkim_otlp.naming import otel_name
 
 import phoenixdkim
+from collector import Collector
 from daemon.house import BODY, FIELDS, House, signed
 from exposition import read_text
 from interop.peers import KeyPair

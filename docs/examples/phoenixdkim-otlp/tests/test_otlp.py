@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from collector import Collector
 from phoenixdkim_otlp.exporter import FAILURES, LAST_EXPORT, OtlpExporter, OtlpOptions
 from phoenixdkim_otlp.naming import otel_name, otel_unit, prometheus_name
 from pydantic import ValidationError
 
+from collector import Collector
 from phoenixdkim.events import Action, DnsResponse, DnsResult, MessageProcessed
 from phoenixdkim.metrics import CATALOGUE, HistogramSample, Kind, Snapshot
 from phoenixdkim.testing.contract import Delivery, ExporterContract, Series
