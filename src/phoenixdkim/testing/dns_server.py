@@ -56,18 +56,18 @@ class ScriptedDnsServer:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         for _ in range(50):
             self._udp = socket.socket(family, socket.SOCK_DGRAM)
-            self._udp.bind((host, port))
-            self._port: int = self._udp.getsockname()[1]
             self._tcp = socket.socket(family, socket.SOCK_STREAM)
             self._tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
+                self._udp.bind((host, port))
+                self._port: int = self._udp.getsockname()[1]
                 # Bound even when nobody listens: the port is then nobody else's either, and connections are refused.
                 self._tcp.bind((host, self._port))
                 if tcp:
                     self._tcp.listen(64)
                 break
             except OSError:
-                # Another program has the TCP port of that number.
+                # Another program has the port, or the TCP port of that number.
                 self._udp.close()
                 self._tcp.close()
                 if port:
