@@ -72,6 +72,8 @@ class ScriptedDnsServer:
                 self._tcp.close()
                 if port:
                     raise
+        else:
+            raise OSError("no port is free for UDP and TCP")
         # A flood must not be lost before it is counted.
         self._udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
         self._start(self._serve_udp)
