@@ -112,6 +112,7 @@ ONE_FAULT = [
     ("[verifying]\non_fail = 'rejct'", "2: verifying.on_fail: ", "rejct", "did you mean 'reject'?"),
     ("[verifying]\nlength_policy = 'ignore'", "2: verifying.length_policy: ", "ignore", "'accept'"),
     ("[limits]\nmin_rsa_bits = 4096\nmax_rsa_bits = 2048", "2: limits.min_rsa_bits: ", "4096", "at most 2048"),
+    ("[dns]\ndnssec_probe = 'a..b'", "2: dns.dnssec_probe: ", "a..b", "'org.'"),
     ("[dns]\nnameservers = ['ns.example.com']", "2: dns.nameservers[0]: ", "ns.example.com", "IP address"),
     ("[dns]\nquery_timeout = 10", "2: dns.query_timeout: ", "10 s", "at most 8"),
     ("[dns]\nzone = 'zone'", "2: dns.zone: ", "'zone'", "absolute path"),

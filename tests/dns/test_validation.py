@@ -10,7 +10,7 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from asking import KEY, NAME, TEXT, Events, one
+from asking import KEY, LATE, NAME, TEXT, Events, one
 from phoenixdkim.dkim.keys import KeyOutcome
 from phoenixdkim.dkim.limits import Limits
 from phoenixdkim.dkim.results import DnssecStatus
@@ -82,10 +82,14 @@ def test_without_ad_it_depends_on_the_probe(server, resolver, probe, status):
     assert [(question.kind, question.authentic_wanted) for question in asked] == [("SOA", True)]
 
 
-def test_no_message_waits_for_the_probe(server, resolver):
+def test_no_message_waits_for_the_probe(server, make):
     gate = threading.Event()
+    server.set_default(PLAIN)
     server.set("", Behaviour(authentic=True, gate=gate))
-    assert one(resolver)[0].dnssec is DnssecStatus.UNKNOWN
+    resolver = make(server.address, dnssec_probe=".", query_timeout=20.0, message_timeout=60.0)
+    answer, events = one(resolver)
+    assert answer.dnssec is DnssecStatus.UNKNOWN
+    assert events.seconds[0] < LATE, "the probe has 20 seconds"
     server.wait_for_questions(1, "")
     assert one(resolver, OTHER)[0].dnssec is DnssecStatus.UNKNOWN
     assert len(server.questions("")) == 1, "one at a time"
