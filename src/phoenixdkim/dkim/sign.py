@@ -255,7 +255,9 @@ class Signer:
         if options.ttl is not None:
             tags.append(b"x=%d" % (self._now + options.ttl))
         if key.identity:
-            tags.append(b"i=" + _quoted_printable(key.identity))
+            local, at, domain = key.identity.rpartition(b"@")
+            # A second '@' as it stands could be taken for the one before the domain.
+            tags.append(b"i=" + _quoted_printable(local).replace(b"@", b"=40") + at + _quoted_printable(domain))
         lines = _fold([tag + b";" for tag in tags], b" ", _FIRST_LINE)
         first, *rest = names
         lines += _fold([b"h=" + first, *(b":" + name for name in rest), b";"], b"")

@@ -105,6 +105,7 @@ class Verifier:
         length_policy: LengthPolicy = LengthPolicy.POLICY,
         from_policy: FromPolicy = FromPolicy.POLICY,
         hidden_name: bool = False,
+        cut_short: bool = False,
     ) -> None:
         """Read the signatures.
 
@@ -114,7 +115,8 @@ class Verifier:
             now: Unix time in seconds.
             length_policy: what unsigned text after l= means.
             from_policy: what several From fields mean.
-            hidden_name: the header had a field whose name could not be had, so no hash can be trusted.
+            hidden_name: the header had a field whose name is not ASCII.
+            cut_short: ``fields`` is not all of the header, which is over a limit.
         """
         self._limits = limits
         self._length_policy = length_policy
@@ -129,17 +131,13 @@ class Verifier:
         may be older than the signature; one that is absent, revoked or unusable says itself that it is not."""
         signatures = [field for field in fields if field.name.rstrip(b" \t").lower() == _SIGNATURE]
         if signatures:
-            self._read(fields, signatures, now, hidden_name)
+            self._read(signatures, now, self._whole_message(fields, hidden_name, cut_short), _internationalised(fields))
         usable = [row for row in self._rows if isinstance(row, Signature)]
         self.key_names = tuple(dict.fromkeys(row.key_name for row in usable))
         self._digests = BodyDigests((row.body_canon, row.length) for row in usable) if usable else None
 
-    def _read(
-        self, fields: Sequence[HeaderField], signatures: Sequence[HeaderField], now: int, hidden_name: bool
-    ) -> None:
-        whole = self._whole_message(fields, hidden_name)
+    def _read(self, signatures: Sequence[HeaderField], now: int, whole: Reason | None, eai: bool) -> None:
         limit = self._limits.max_signatures
-        eai = _internationalised(fields)
         for number, field in enumerate(signatures):
             if number >= limit:
                 if number < limit + _REPORTED_BEYOND:
@@ -155,12 +153,13 @@ class Verifier:
             else:
                 self._rows.append(_verdict(signature, whole, result=self._result_of(whole)))
 
-    def _whole_message(self, fields: Sequence[HeaderField], hidden_name: bool) -> Reason | None:
+    def _whole_message(self, fields: Sequence[HeaderField], hidden_name: bool, cut_short: bool) -> Reason | None:
         """A reason that holds for every signature of the message."""
         limits = self._limits
         if len(fields) > limits.max_header_fields:
             return Reason.TOO_MANY_HEADER_FIELDS
-        if sum(len(field.name) + len(field.value) + 3 for field in fields) > limits.max_header_octets:
+        octets = sum(len(field.name) + len(field.value) + 3 for field in fields)
+        if cut_short or octets > limits.max_header_octets:
             return Reason.HEADER_TOO_LARGE
         if hidden_name:
             return Reason.HIDDEN_HEADER_NAME

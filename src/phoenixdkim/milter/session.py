@@ -32,6 +32,7 @@ from phoenixdkim.milter.outcome import DeleteField, Edit, InsertField, Outcome, 
 from phoenixdkim.policy import Disposition, Policy
 
 _AUTHENTICATION_RESULTS: Final = b"authentication-results"
+_SIGNATURE: Final = b"dkim-signature"
 _READ_BEYOND: Final = 65536
 """Octets over the limit that are still kept: the limit is found by the verifier, with its reason."""
 _REFUSALS: Final = {
@@ -58,7 +59,9 @@ class MessageSession:
 
     __slots__ = (
         "_author",
+        "_beyond",
         "_client",
+        "_cut",
         "_forged",
         "_from",
         "_hidden",
@@ -88,6 +91,8 @@ class MessageSession:
         self.key_names: tuple[bytes, ...] = ()
         """DNS names of the key records that are needed; known after ``end_of_headers``."""
         self._octets = 0
+        self._cut = False
+        self._beyond = 0
         self._ordinals = 0
         self._forged: list[DeleteField] = []
         self._from: list[bytes] = []
@@ -115,7 +120,12 @@ class MessageSession:
             if beyond or any(authres.forged(value, name) for name in ids):
                 self._forged.append(DeleteField(name.rstrip(b" \t"), self._ordinals))
         if beyond:
-            return
+            self._cut = True
+            if lowered != _SIGNATURE or self._beyond >= limits.max_signatures:
+                return
+            # A few signatures are kept all the same: that the message has them is told, with the limit as the reason.
+            self._beyond += 1
+            value = value[: limits.max_signature_octets + 1]
         self.fields.append(HeaderField(name, value))
         if lowered == b"from":
             self._from.append(value)
@@ -152,6 +162,7 @@ class MessageSession:
             length_policy=policy.length_policy,
             from_policy=policy.from_policy,
             hidden_name=self._hidden,
+            cut_short=self._cut,
         )
         self.key_names = self._verifier.key_names
         return self.key_names
