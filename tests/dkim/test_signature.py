@@ -94,6 +94,12 @@ def test_accepted(changes: dict[str, str | None]) -> None:
         ({"b": b"\xff\xff\xff\xff"}, Reason.BAD_BASE64),
         ({"b": ""}, Reason.BAD_BASE64),
         ({"bh": "="}, Reason.BAD_BASE64),
+        ({"b": "QUJDREVG="}, Reason.BAD_BASE64),
+        ({"b": "QUJDREU"}, Reason.BAD_BASE64),
+        ({"b": "QUJD\nREVG"}, Reason.TAG_LIST_SYNTAX),  # a bare LF is no folding white space
+        ({"b": "QUJD\n REVG"}, Reason.TAG_LIST_SYNTAX),
+        ({"b": "QUJD\rREVG"}, Reason.TAG_LIST_SYNTAX),
+        ({"h": "from:\r\r\n to"}, Reason.TAG_LIST_SYNTAX),
         *(
             ({"d": value}, Reason.BAD_DOMAIN)  # V12, K1, K5, M7
             for value in (

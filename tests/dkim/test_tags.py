@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from phoenixdkim.dkim.results import Reason
-from phoenixdkim.dkim.tags import TagListError, parse_tag_list
+from phoenixdkim.dkim.tags import TagListError, base64_octets, parse_tag_list
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,31 @@ def test_m6_number_of_tags_is_bounded() -> None:
         parse_tag_list(b"a=;b=;c=;d=", 3)
     with pytest.raises(TagListError):
         parse_tag_list(b"a=;" * 200_000, 64)
+
+
+def test_v09_base64() -> None:
+    assert [base64_octets(text) for text in (b"", b"QUI=", b"QQ==", b"QUJD")] == [b"", b"AB", b"A", b"ABC"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"Q",
+        b"QQ",
+        b"QQ=",
+        b"QUI",
+        b"QUJD=",
+        b"QUJD==",
+        b"QUJD====",
+        b"====",
+        b"=QUI",
+        b"QU=I",
+        b"QQ==QUJD",
+        b"QU J",
+        b"QUJ\xff",
+    ],
+)
+def test_v09_no_base64(text: bytes) -> None:
+    """Padding counts: what decoders make of too much of it differs."""
+    with pytest.raises(ValueError):
+        base64_octets(text)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -15,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPubli
 
 from phoenixdkim.dkim.limits import Limits
 from phoenixdkim.dkim.results import DnssecStatus, Reason
-from phoenixdkim.dkim.tags import TagListError, parse_tag_list, without_white_space
+from phoenixdkim.dkim.tags import TagListError, base64_octets, parse_tag_list, without_white_space
 
 
 class KeyType(Enum):
@@ -128,8 +126,8 @@ def parse_key_record(record: bytes, limits: Limits) -> KeyRecord:
     except ValueError as error:
         raise KeyRecordError(Reason.KEY_TYPE_UNKNOWN) from error
     try:
-        data = base64.b64decode(encoded, validate=True)
-    except binascii.Error as error:
+        data = base64_octets(encoded)
+    except ValueError as error:
         raise KeyRecordError(Reason.KEY_MALFORMED, "p= is no base64") from error
     key, bits = _ed25519(data) if kind is KeyType.ED25519 else _rsa(data, limits)
     flags = _names(tags.get(b"t", b""))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import dataclasses
 import string
 from collections.abc import Mapping
@@ -16,7 +14,7 @@ from phoenixdkim.dkim.canonical import Canonicalization
 from phoenixdkim.dkim.headers import HeaderField
 from phoenixdkim.dkim.limits import Limits
 from phoenixdkim.dkim.results import Algorithm, Reason
-from phoenixdkim.dkim.tags import TagListError, parse_tag_list, without_white_space
+from phoenixdkim.dkim.tags import TagListError, base64_octets, parse_tag_list, without_white_space
 
 _REQUIRED: Final = (b"v", b"a", b"b", b"bh", b"d", b"h", b"s")
 _ALGORITHMS: Final = {algorithm.value.encode(): algorithm for algorithm in Algorithm if algorithm != "other"}
@@ -91,6 +89,9 @@ def parse_signature(header: HeaderField, limits: Limits, now: int, eai: bool = F
     """
     if len(header.value) > limits.max_signature_octets:
         raise SignatureError(Reason.SIGNATURE_TOO_LARGE)
+    # What stands in folds is no white space elsewhere: readers that end a line there would see another field.
+    if not header.value.count(b"\r") == header.value.count(b"\n") == header.value.count(b"\r\n"):
+        raise SignatureError(Reason.TAG_LIST_SYNTAX, "a bare CR or LF", _salvage(header.value))
     try:
         tags = parse_tag_list(header.value, limits.max_tags)
     except TagListError as error:
@@ -266,8 +267,8 @@ def _length(value: bytes | None) -> int | None:
 
 def _base64(value: bytes, name: str) -> bytes:
     try:
-        decoded = base64.b64decode(value, validate=True)
-    except binascii.Error as error:
+        decoded = base64_octets(value)
+    except ValueError as error:
         raise SignatureError(Reason.BAD_BASE64, f"{name}= is no base64") from error
     if not decoded:
         raise SignatureError(Reason.BAD_BASE64, f"{name}= is empty")

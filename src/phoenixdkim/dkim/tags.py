@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import string
 from typing import Final
 
@@ -22,6 +23,18 @@ class TagListError(ValueError):
 def without_white_space(value: bytes) -> bytes:
     """``value`` without folding white space."""
     return value.translate(None, _FWS)
+
+
+def base64_octets(value: bytes) -> bytes:
+    """The octets that base64 without white space stands for (RFC 2045 section 6.8).
+
+    Raises:
+        ValueError: it is no base64; padding that is missing or more than it takes counts, which decoders of the
+            standard library see differently from version to version.
+    """
+    if len(value) % 4 or value.count(b"=") > 2:
+        raise ValueError("base64 of a wrong length")
+    return binascii.a2b_base64(value, strict_mode=True)
 
 
 def parse_tag_list(data: bytes, max_tags: int) -> dict[bytes, bytes]:
