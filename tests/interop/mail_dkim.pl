@@ -70,7 +70,7 @@ sub sign {
 }
 
 $| = 1;
-my $json = JSON::PP->new->latin1;
+my $json = JSON::PP->new->ascii;
 while ( my $line = <STDIN> ) {
     my %question;
     for my $word ( split / /, $line ) {
