@@ -6,10 +6,13 @@ import ctypes
 import json
 import os
 import re
+import threading
 import time
 from pathlib import Path
 
+from phoenixdkim import events, metrics
 from phoenixdkim.hookspecs import hookimpl
+from phoenixdkim.ledger import LAYOUT
 from phoenixdkim.options import Options
 
 
@@ -51,6 +54,16 @@ class Raises(_Plugin):
         raise KeyboardInterrupt
 
 
+class Unstoppable(BaseException):
+    pass
+
+
+class RaisesBase(_Plugin):
+    @hookimpl
+    def phoenixdkim_event(self, event):
+        raise Unstoppable("no")
+
+
 class Hangs(_Plugin):
     @hookimpl
     def phoenixdkim_event(self, event):
@@ -70,6 +83,63 @@ class Leaks(_Plugin):
         self.held = getattr(self, "held", [])
         while True:
             self.held.append(bytearray(8 << 20))
+
+
+class LeaksDescriptors(_Plugin):
+    @hookimpl
+    def phoenixdkim_tick(self):
+        self.held = getattr(self, "held", [])
+        while True:
+            self.held.append(os.open("/dev/null", os.O_RDONLY))
+
+
+class LeaksThreads(_Plugin):
+    @hookimpl
+    def phoenixdkim_tick(self):
+        while True:
+            threading.Thread(target=time.sleep, args=(10000,)).start()
+
+
+class Forks(_Plugin):
+    """Leaves processes behind, some of which go their own ways."""
+
+    @hookimpl
+    def phoenixdkim_tick(self):
+        for own in (False, True):
+            if os.fork() == 0:
+                if own:
+                    os.setsid()
+                while True:
+                    time.sleep(1000)
+
+
+class Changes(_Plugin):
+    """Changes whatever it gets hold of."""
+
+    @hookimpl
+    def phoenixdkim_event(self, event, samples):
+        for name in event.label_enums():
+            object.__setattr__(event, name, "secret.example")
+        for kind in event.label_enums().values():
+            for member in kind:
+                member._value_ = "secret.example"
+        events._closed = False
+        events._LABELS.clear()
+        LAYOUT.slot_of.clear()
+        os.environ.clear()
+        os.environ["PHOENIXDKIM"] = "secret.example"
+
+    @hookimpl
+    def phoenixdkim_tick(self):
+        metrics.CATALOGUE[0].labels.clear()
+        os.chdir("/")
+        os.umask(0)
+
+
+class SlowStop(_Plugin):
+    @hookimpl
+    def phoenixdkim_stop(self):
+        time.sleep(10000)
 
 
 class Segfaults(_Plugin):

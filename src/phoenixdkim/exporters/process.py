@@ -32,6 +32,8 @@ from phoenixdkim.ledger import LAYOUT, LedgerReader
 from phoenixdkim.metrics import MetricSpec, Snapshot
 
 _HEARTBEAT: Final = 0.5
+_MAX_PEERS: Final = 250
+"""Descriptors that the kernel hands over in one message, and a few less."""
 EXIT_SOFTWARE: Final = 70
 
 
@@ -183,7 +185,7 @@ class _Control:
         self.socket = control
 
     def receive(self) -> tuple[dict[str, Any] | None, list[int]]:
-        data, fds, _flags, _address = socket.recv_fds(self.socket, 262144, 32)
+        data, fds, _flags, _address = socket.recv_fds(self.socket, 262144, _MAX_PEERS)
         return (json.loads(data) if data else None), fds
 
     def send(self, message: Mapping[str, Any]) -> None:

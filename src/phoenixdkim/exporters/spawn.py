@@ -9,12 +9,15 @@ from __future__ import annotations
 import ctypes
 import os
 import pwd
+import resource
 import signal
 import socket
 import sys
 from dataclasses import dataclass
 from typing import Final
 
+_MAX_DESCRIPTORS: Final = 1024
+"""Descriptors that an exporter may have open; the system's limit is another matter for one that leaks them."""
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
@@ -105,6 +108,8 @@ def _become_exporter(parent: int, descriptors: dict[int, int], run_as: Identity 
     for source, target in descriptors.items():
         os.dup2(high[source], target, inheritable=True)
     os.closerange(3 + len(descriptors), os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 65536 else 65536)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(_MAX_DESCRIPTORS, hard), min(_MAX_DESCRIPTORS, hard)))
     if idle:
         os.nice(19)
         try:
