@@ -221,6 +221,8 @@ def metrics_page() -> str:
         )
         + "\nAnd: messages are the summary lines of the log and the lines that were lost (`log_lines_lost_total`).",
         "## What it looks like\n\n"
+        "A daemon under a load that swells and ebbs, as Prometheus saw it; in the shaded seconds DNS did not answer."
+        " Drawn by `scripts/pictures` with the queries of the dashboard.\n\n"
         + "\n\n".join(f"![{caption}](pictures/{name}.svg)" for name, caption in PICTURES)
         + "\n\n[contrib/grafana/phoenixdkim.json](../contrib/grafana/phoenixdkim.json) is a dashboard of these and more"
         " for Grafana, [alerts.md](alerts.md) explains the rules for Prometheus.",

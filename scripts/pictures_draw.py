@@ -27,12 +27,51 @@ UNITS = {
     "Verified messages, by result": "messages a second",
     "Questions, by how they ended": "questions a second",
 }
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c8c")
+BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, GREY = (
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#d55e00",
+    "#f0e442",
+    "#8c8c8c",
+)
 """Told apart by colour-blind readers too (Okabe and Ito)."""
+COLOURS = {
+    "sign": BLUE,
+    "verify": GREEN,
+    "pass": SKY,
+    "rsa-sha256": BLUE,
+    "ed25519-sha256": GREEN,
+    "rsa-sha1": ORANGE,
+    "other": GREY,
+    "none": GREY,
+    "neutral": YELLOW,
+    "policy": BLUE,
+    "permerror": ORANGE,
+    "fail": PINK,
+    "temperror": RED,
+    "secure": BLUE,
+    "insecure": GREEN,
+    "unknown": GREY,
+    "bogus": ORANGE,
+    "unavailable": RED,
+    "success": GREEN,
+    "error": ORANGE,
+    "timeout": RED,
+    "hit": GREEN,
+    "negative_hit": SKY,
+    "miss": ORANGE,
+    "median": GREEN,
+    "95 of 100": ORANGE,
+    "99 of 100": RED,
+}
+"""In the order in which they are stacked."""
 
 
-def draw(axes: Axes, title: str, queries: Panel) -> None:
-    """One panel."""
+def draw(axes: Axes, title: str, queries: Panel, failure: tuple[float, float]) -> None:
+    """One panel; ``failure`` are the seconds in which DNS did not answer."""
     curves: list[tuple[str, list[float], list[float]]] = []
     for query in queries:
         for series in query["series"]:
@@ -45,6 +84,8 @@ def draw(axes: Axes, title: str, queries: Panel) -> None:
                 curves.append((label, times, values))
     if not curves:
         raise SystemExit(f"{title}: there is nothing to draw")
+    order = list(COLOURS)
+    curves.sort(key=lambda curve: order.index(curve[0]))
     start = min(times[0] for _, times, _ in curves)
     everything = sorted({when for _, times, _ in curves for when in times})
     rows = [
@@ -52,11 +93,13 @@ def draw(axes: Axes, title: str, queries: Panel) -> None:
     ]
     seconds = [when - start for when in everything]
     names = [label for label, _, _ in curves]
+    colours = [COLOURS[name] for name in names]
     if STACKED.get(title, True):
-        axes.stackplot(seconds, rows, labels=names, colors=COLOURS, alpha=0.85, linewidth=0)
+        axes.stackplot(seconds, rows, labels=names, colors=colours, alpha=0.85, linewidth=0)
     else:
-        for row, name, colour in zip(rows, names, COLOURS, strict=False):
+        for row, name, colour in zip(rows, names, colours, strict=True):
             axes.plot(seconds, row, label=name, color=colour, linewidth=1.4)
+    axes.axvspan(*failure, color="#000000", alpha=0.08, linewidth=0)
     axes.set_title(title, fontsize=10, loc="left")
     axes.set_ylabel(UNITS.get(title, "signatures a second"), fontsize=8)
     axes.set_xlabel("seconds", fontsize=8)
@@ -74,14 +117,15 @@ def main() -> int:
     """Draw all pictures into the directory that is named."""
     mpl.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "phoenixdkim", "font.family": "sans-serif"}
     panels: dict[str, Panel] = {}
-    for query in json.loads(Path(sys.argv[1]).read_text()):
+    found = json.loads(Path(sys.argv[1]).read_text())
+    for query in found["queries"]:
         panels.setdefault(query["title"], []).append(query)
     directory = Path(sys.argv[2])
     directory.mkdir(parents=True, exist_ok=True)
     for name, titles in PICTURES.items():
         figure = Figure(figsize=(12.5, 3.6), facecolor="white", layout="constrained")
         for axes, title in zip(figure.subplots(1, len(titles)), titles, strict=True):
-            draw(axes, title, panels[title])
+            draw(axes, title, panels[title], found["failure"])
         for ending in ("svg", *sys.argv[3:]):
             metadata = {"Date": None} if ending == "svg" else None
             figure.savefig(directory / f"{name}.{ending}", metadata=metadata, dpi=80)
