@@ -26,8 +26,8 @@ _LINE: Final = 76
 _FIRST_LINE: Final = 78 - len("DKIM-Signature: ")
 _MIN_RSA_BITS: Final = 1024
 _NAME: Final = frozenset((string.ascii_letters + string.digits + "-_.").encode()) | frozenset(range(128, 256))
-_PLAIN: Final = frozenset(range(33, 127)) - frozenset(b";=")
-_MAX_BODY_LINE: Final = 998
+_PLAIN: Final = frozenset(range(33, 127)) - frozenset(b";=@")
+_MAX_LINE: Final = 998
 
 RECOMMENDED: Final = (
     b"From",
@@ -106,7 +106,7 @@ class SignOptions:
 
 
 class _LineCheck:
-    """Watches the body for what a relay would change after signing (RFC 6376 section 5.3)."""
+    """Watches body and signed fields for what a relay would change after signing (RFC 6376 section 5.3)."""
 
     __slots__ = ("bare", "last", "long", "open")
 
@@ -115,6 +115,15 @@ class _LineCheck:
         self.long = False
         self.open = 0  # octets of the line that is not ended yet
         self.last = b""
+
+    def check_field(self, field: HeaderField) -> None:
+        value = field.value
+        if b"\n" in value or b"\r" in value:
+            unfolded = value.replace(b"\r\n ", b"").replace(b"\r\n\t", b"")
+            self.bare = self.bare or b"\n" in unfolded or b"\r" in unfolded
+        whole = len(field.name) + 1 + len(value)
+        if whole > _MAX_LINE and max(map(len, (field.name + b":" + value).split(b"\r\n"))) > _MAX_LINE:
+            self.long = True
 
     def update(self, chunk: bytes) -> None:
         if not chunk:
@@ -138,7 +147,7 @@ class _LineCheck:
         size = len(chunk)
         start = -self.open
         while True:
-            reach = start + _MAX_BODY_LINE + 2
+            reach = start + _MAX_LINE + 2
             if reach >= size:
                 end = chunk.rfind(b"\n", max(position, 0), size)
                 if end >= 0:
@@ -154,7 +163,7 @@ class _LineCheck:
     def finish(self) -> None:
         if self.last == b"\r":
             self.bare = True
-        if self.open > _MAX_BODY_LINE + (self.last == b"\r"):
+        if self.open > _MAX_LINE + (self.last == b"\r"):
             self.long = True
 
 
@@ -182,10 +191,14 @@ class Signer:
         self._index = HeaderIndex(fields)
         self._digests = BodyDigests([(options.body_canon, None)])
         self._lines = _LineCheck()
+        names = {name.lower() for name in (b"From", *options.signed, *options.oversigned)}
+        for field in fields:
+            if field.lname in names:
+                self._lines.check_field(field)
         self.bare_cr_or_lf = False
-        """The body has a CR or LF that is not half of a line end; known after ``finish``."""
+        """The body or a signed field has a CR or LF that is not part of a line end; known after ``finish``."""
         self.long_line = False
-        """A body line is over 998 octets; known after ``finish``."""
+        """A line of the body or of a signed field is over 998 octets; known after ``finish``."""
 
     def body(self, chunk: bytes) -> None:
         """Take a piece of the body."""
@@ -195,7 +208,7 @@ class Signer:
     def finish(self) -> list[tuple[SigningKey, bytes | None]]:
         """The values of the DKIM-Signature fields, one a key: leading space, folds as CRLF and tab.
 
-        None stands for a key that failed. Nothing is signed when the body would not arrive as it is.
+        None stands for a key that failed. Nothing is signed when the message would not arrive as it is.
         """
         self._digests.finish()
         self._lines.finish()
@@ -256,8 +269,7 @@ class Signer:
             tags.append(b"x=%d" % (self._now + options.ttl))
         if key.identity:
             local, at, domain = key.identity.rpartition(b"@")
-            # A second '@' as it stands could be taken for the one before the domain.
-            tags.append(b"i=" + _quoted_printable(local).replace(b"@", b"=40") + at + _quoted_printable(domain))
+            tags.append(b"i=" + _quoted_printable(local) + at + domain)
         lines = _fold([tag + b";" for tag in tags], b" ", _FIRST_LINE)
         first, *rest = names
         lines += _fold([b"h=" + first, *(b":" + name for name in rest), b";"], b"")
@@ -271,12 +283,13 @@ def _usable(key: SigningKey) -> bool:
         suits = key.algorithm is Algorithm.ED25519_SHA256
     else:
         suits = key.algorithm is Algorithm.RSA_SHA256 and key.private.key_size >= _MIN_RSA_BITS
-    return suits and all(name and _NAME.issuperset(name) for name in (key.domain, key.selector))
+    under = key.identity.rpartition(b"@")[2] or key.domain
+    return suits and all(name and _NAME.issuperset(name) for name in (key.domain, key.selector, under))
 
 
 def _quoted_printable(text: bytes) -> bytes:
     """Text that can stand in a tag whatever it holds (dkim-quoted-printable, RFC 6376 section 2.11)."""
-    return b"".join(bytes((octet,)) if octet in _PLAIN or octet > 127 else b"=%02X" % octet for octet in text)
+    return b"".join(bytes((octet,)) if octet in _PLAIN else b"=%02X" % octet for octet in text)
 
 
 def _fold(words: Sequence[bytes], gap: bytes, first: int = _LINE) -> list[bytes]:
