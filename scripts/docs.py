@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from docs_commands import commands, man_command, man_configuration, man_program
+from docs_conformance import conformance
 from docs_metrics import metrics_page
 from docs_options import configuration, limits
 from docs_reference import hooks, reasons
@@ -21,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def files() -> dict[str, str]:
     """All generated files by their paths below docs/."""
     made = {
+        "conformance.md": conformance(),
         "reference/configuration.md": configuration(),
         "metrics.md": metrics_page(),
         "reference/reasons.md": reasons(),

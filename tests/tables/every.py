@@ -17,14 +17,16 @@ from tables import (
 )
 from tables.row import Row
 
-ROWS: Final[tuple[Row, ...]] = (
-    *signature_tags.ROWS,
-    *signature_algorithms.ROWS,
-    *signature_names.ROWS,
-    *key_records.ROWS,
-    *header_fields.ROWS,
-    *canonicalization.ROWS,
-    *internationalised.ROWS,
-    *results_in.ROWS,
-    *results_out.ROWS,
+MODULES: Final = (
+    signature_tags,
+    signature_algorithms,
+    signature_names,
+    key_records,
+    header_fields,
+    canonicalization,
+    internationalised,
+    results_in,
+    results_out,
 )
+
+ROWS: Final[tuple[Row, ...]] = tuple(row for module in MODULES for row in module.ROWS)
