@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rrset
 
 from asking import KEY
 from phoenixdkim.dkim.keys import KeyOutcome
@@ -46,6 +47,11 @@ def rows(key: bytes = KEY) -> dict[str, Row]:
         answer.flags |= dns.flags.TC
         return answer.to_wire()
 
+    def other_class(query: dns.message.Message) -> bytes:
+        answer = dns.message.make_response(query)
+        answer.answer.append(dns.rrset.from_text(query.question[0].name, 300, "CH", "TXT", f'"{KEY.decode()}"'))
+        return answer.to_wire()
+
     return {
         "found": Row(Behaviour((good,)), FOUND, SUCCESS),
         "found in several strings": Row(Behaviour(((key[:20], b"", key[20:250], key[250:]),)), FOUND, SUCCESS),
@@ -57,6 +63,7 @@ def rows(key: bytes = KEY) -> dict[str, Row]:
         "no data": Row(Behaviour(), ABSENT, SUCCESS),
         "no data without SOA": Row(Behaviour(soa_minimum=None), ABSENT, SUCCESS),
         "another type": Row(Behaviour(fault=Fault.WRONG_TYPE), ABSENT, SUCCESS),
+        "another class": Row(Behaviour(wire=other_class), ABSENT, SUCCESS),
         "SERVFAIL": rcode(dns.rcode.SERVFAIL),
         "REFUSED": rcode(dns.rcode.REFUSED),
         # Each is asked again without EDNS, which such a server may not know.

@@ -30,7 +30,7 @@ def name(number: int) -> bytes:
 def test_n5_the_second_server_answers_and_is_then_asked_first_for_a_while(server, dead, make):
     now = 0.0
     server.set_default(Behaviour((txt(KEY),)))
-    resolver = make(dead.address, server.address, clock=lambda: now, message_timeout=60)
+    resolver = make(dead.address, server.address, clock=lambda: now, query_timeout=1, message_timeout=60)
     # The clock stands still, so that the wait for the dead one has its full time by the kernel's.
     answer, events = one(resolver, name(0))
     assert answer.outcome is KeyOutcome.FOUND
@@ -45,7 +45,7 @@ def test_n5_the_second_server_answers_and_is_then_asked_first_for_a_while(server
 
 def test_n5_a_preferred_server_that_dies_is_given_up_when_the_first_answers_again(server, dead, make):
     """Otherwise each question would wait for the dead one until the preference ends."""
-    resolver = make(dead.address, server.address, message_timeout=60)
+    resolver = make(dead.address, server.address, query_timeout=1, message_timeout=60)
     server.set_default(Behaviour((txt(KEY),)))
     assert one(resolver, name(0))[0].outcome is KeyOutcome.FOUND
     dead.set_default(Behaviour((txt(KEY),)))
@@ -88,10 +88,10 @@ def test_n5_a_server_that_is_not_there_is_passed_over_at_once(server, make):
 
 def test_n4_the_second_attempt_waits_twice_as_long(server, make):
     """A name server that goes on looking has the answer by then: 2 and 4 seconds by default see one of 4.9."""
-    server.set(TEXT, Behaviour((txt(KEY),), delay=0.75))
-    answer, events = one(make(server.address, query_timeout=0.5, message_timeout=60))
+    server.set(TEXT, Behaviour((txt(KEY),), delay=1.5))
+    answer, events = one(make(server.address, query_timeout=1.0, message_timeout=60))
     assert answer.outcome is KeyOutcome.FOUND
-    assert 1.25 <= events.seconds[0] < 1.25 + LATE
+    assert 2.5 <= events.seconds[0] < 3 + LATE
     assert len(server.questions()) == 2
 
 

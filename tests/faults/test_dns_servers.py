@@ -36,12 +36,12 @@ def verdict(bench: DnsBench) -> bytes:
 def test_n5_the_first_server_is_dead(server: ScriptedDnsServer) -> None:
     with ScriptedDnsServer() as dead:
         dead.set_default(Behaviour(fault=Fault.DROP))
-        dns = f'nameservers = ["{dead.address}", "{server.address}"]\nquery_timeout = 0.5\nmessage_timeout = 60.0\n'
+        dns = f'nameservers = ["{dead.address}", "{server.address}"]\nquery_timeout = 1.0\nmessage_timeout = 60.0\n'
         with dns_bench(dns + 'dnssec_probe = ""') as bench:
             told = bench.send(GOOD)
             assert (told.results, told.questions) == (PASS, 1)
             assert told.counted("dns_responses_total", result="success") == 1
-            assert told.counted("dns_duration_seconds_sum") >= 0.5
+            assert told.counted("dns_duration_seconds_sum") >= 1.0
             asked = len(dead.questions())
             # The one that answered is asked first for half a minute.
             for _ in range(5):

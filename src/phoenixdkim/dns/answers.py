@@ -11,6 +11,7 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
+import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
@@ -61,6 +62,8 @@ def read_answer(message: dns.message.Message, name: dns.name.Name) -> Records:
     subtrees: dict[dns.name.Name, dns.rrset.RRset] = {}
     texts: dict[dns.name.Name, dns.rrset.RRset] = {}
     for rrset in message.answer:
+        if rrset.rdclass != dns.rdataclass.IN:
+            continue
         if rrset.rdtype == dns.rdatatype.CNAME:
             aliases.setdefault(rrset.name, rrset)
         elif rrset.rdtype == dns.rdatatype.DNAME:
