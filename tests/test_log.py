@@ -11,6 +11,7 @@ import time
 import pytest
 
 from phoenixdkim.log import Destination, Level, Log, printable, value
+from requirement import requirement
 
 
 @pytest.mark.parametrize(
@@ -24,14 +25,16 @@ from phoenixdkim.log import Destination, Level, Log, printable, value
         (b"line\r\nbreak", '"line\\\\r\\\\nbreak"'),
         (b"\x1b[31mred", '"\\\\x1b[31mred"'),
         (b"\xff", '"\\\\xff"'),
-        ("ä".encode(), "ä"),
+        ("ä".encode(), '"\\\\xe4"'),
+        ("\u0430.example".encode(), '"\\\\u0430.example"'),
         ("\u202eevil".encode(), '"\\\\u202eevil"'),
         (b"%s%n", "%s%n"),
     ],
 )
+@requirement("E05")
 def test_values_can_not_break_a_line(text, shown):
-    """M14, E05."""
-    assert value(text) == shown
+    """M14"""
+    assert value(text) == shown and value(text).isascii()
     assert "\n" not in printable(text)
 
 

@@ -67,8 +67,11 @@ def printable(text: str | bytes) -> str:
 
 
 def value(text: str | bytes) -> str:
-    """A value of ``key=value``: quoted when it has anything but visible characters without quotes."""
-    shown = printable(text)
+    """A value of ``key=value``: ASCII, quoted when it has anything but visible characters without quotes.
+
+    Letters that look like others, and those that a log's reader can't show, are seen for what they are.
+    """
+    shown = printable(text).encode("ascii", "backslashreplace").decode("ascii")
     if shown and not any(c in ' "=\\' for c in shown):
         return shown
     return '"' + shown.replace("\\", "\\\\").replace('"', '\\"') + '"'
