@@ -25,6 +25,7 @@ from phoenixdkim.cli import main
 from phoenixdkim.dkim.headers import parse_message
 from phoenixdkim.testing.dns_server import Behaviour, ScriptedDnsServer, txt
 from phoenixdkim.testing.milter_client import Change, Reply, apply
+from requirement import requirement
 from tables.every import ROWS
 from tables.judge import demand_field, tables_of
 from tables.row import NoRecord, Row
@@ -150,6 +151,7 @@ def differences(row: Row, command: dict[str, object], reply: Reply, line: dict[s
         demand_field(row, added[0].replace(b"\n", b"\r\n"))
 
 
+@requirement("C14", "A06", "A07", "A11", "A14")
 @pytest.mark.parametrize("name", GROUPS)
 def test_the_command_and_the_milter_say_the_same(
     name: str, server: ScriptedDnsServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

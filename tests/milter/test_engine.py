@@ -16,7 +16,9 @@ from phoenixdkim.events import CacheResult, DnsCacheLookup
 from phoenixdkim.ledger import Ledger, families
 from phoenixdkim.metrics import Snapshot
 from phoenixdkim.milter.pymilter_engine import Engine, EngineOptions
+from phoenixdkim.milter.session import MessageSession
 from phoenixdkim.policy import Disposition, Policy, SigningTable, parse_pattern
+from requirement import requirement
 
 OFFERED = [0x1FF, 0x1FFFFF, 0, 0]
 FIELDS = [("From", b" a@example.com"), ("To", b" b@example.net"), ("Subject", b" hi\n\tthere")]
@@ -168,6 +170,29 @@ def test_an_mta_that_offers_nothing_gets_an_answer_to_each_step(bench):
     assert bench.message(context, fields) == milter.CONTINUE
     assert {bench.connected, *bench.replies} == {milter.CONTINUE}
     assert context.edits[0][1].startswith("v=1; ")
+
+
+@requirement("C14")
+@pytest.mark.parametrize("leading_space", [True, False])
+def test_fields_are_put_together_as_they_were(bench, monkeypatch, leading_space):
+    """With SMFIP_HDR_LEADSPC a value is all that follows the colon; without it the MTA has taken one space away."""
+    seen = []
+    monkeypatch.setattr(MessageSession, "header", lambda session, name, value: seen.append((name, value)))
+    context = bench.open(OFFERED if leading_space else [0x1FF, 0, 0, 0])
+    space = b" " if leading_space else b""
+    fields = [
+        ("From", space + b"a@b"),
+        ("x ", space + b" two\n\tfolds\r\n \xff\xfe \t"),
+        ("Empty", b""),
+        ("B", space + b"a\rb"),
+    ]
+    bench.message(context, fields)
+    assert seen == [
+        (b"From", b" a@b"),
+        (b"x ", b"  two\r\n\tfolds\r\n \xff\xfe \t"),
+        (b"Empty", b"" if leading_space else b" "),
+        (b"B", b" a\rb"),
+    ]
 
 
 def test_an_mta_that_does_not_negotiate_at_all(bench):

@@ -11,7 +11,7 @@ from phoenixdkim.config.load import Loaded
 from phoenixdkim.config.model import Config
 from phoenixdkim.dkim.keys import KeyAnswer, KeyOutcome, key_answer
 from phoenixdkim.dkim.limits import Limits
-from phoenixdkim.dkim.results import DnssecStatus
+from phoenixdkim.dkim.results import DnssecStatus, Result
 from phoenixdkim.milter.outcome import DeleteField, InsertField, Outcome
 from phoenixdkim.milter.session import Client
 from phoenixdkim.policy import Policy
@@ -74,12 +74,20 @@ def demand(row: Row, outcome: Outcome) -> None:
 
 def demand_field(row: Row, value: bytes) -> None:
     """Compare the value of the Authentication-Results field with what a row tells."""
+    # A05, A12: whatever the message holds, lines are short and end in folds only.
+    first, *others = value.split(b"\r\n")
+    assert len(first) <= 998 - len("Authentication-Results:")
+    assert all(len(line) <= 998 and line.startswith(b"\t") and line.strip() for line in others)
+    assert not any(octet < 32 or octet == 127 for line in (first, *others) for octet in line.removeprefix(b"\t"))
     read = authres.parse(value)
-    assert read.authserv_id == AUTHSERV_ID
+    # A11
+    assert (read.authserv_id, read.version) == (AUTHSERV_ID, None)
     expected = row.expected_verdicts
     assert [clause.result for clause in read.results] == [
         result.encode() for result, _ in expected or ((row.expected, row.reason),)
     ]
+    # A01
+    assert {clause.result for clause in read.results} <= {result.encode() for result in Result}
     assert {clause.method for clause in read.results} == {b"dkim"}
     for clause, wanted in zip(read.results, row.properties, strict=bool(row.properties)):
         found = dict(clause.properties)
