@@ -1,7 +1,15 @@
 """Option types for a plugin's TOML table.
 
 A plugin's options are a subclass of ``Options``: a pydantic model, strict, frozen, refusing unknown keys. The core
-checks the table together with its own, and reports all faults with file and line.
+checks the table together with its own, and reports all faults with file and line. A field's docstring is its
+description in the manual; its bounds (``Field(ge=1)``) and what its validators say with ``ValueError`` are shown to the
+administrator, so say what to write instead.
+
+A subclass adds fields and may give the common ones other defaults; types and bounds of those, ``strict``, ``frozen``
+and ``extra`` stay as they are, or the plugin is refused.
+
+Stability: see ``phoenixdkim.events``. Common options may be added within an API version; a field of a subclass with the
+same name goes before a new one.
 """
 
 from __future__ import annotations
