@@ -6,17 +6,17 @@ import json
 import math
 import random
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from daemon.traffic import ED, LETTERS, RSA, BusyHouse, free_ports
+from daemon.traffic import ED, LETTERS, RSA, BusyHouse
 from interop.peers import KeyPair
 from phoenixdkim.testing.dns_server import Behaviour, Fault, txt
 from receivers.expressions import of_the_dashboard
+from receivers.programs import free_port
 from receivers.prometheus_server import Prometheus
 from signed_mail import zone
 
@@ -63,7 +63,7 @@ class Clients:
 
 def main() -> int:
     """Write expressions, legends and values by panel to the file that is named."""
-    http, own = free_ports(2)
+    http = free_port()
     exporters = f'[exporters.http]\nlisten = "127.0.0.1:{http}"\n'
     names = {key: f"{key.selector.decode()}._domainkey.{key.domain.decode()}" for key in (RSA, ED)}
     good = {
@@ -71,9 +71,8 @@ def main() -> int:
         for (key, name), delay in zip(names.items(), (0.004, 0.02), strict=True)
     }
     with (
-        tempfile.TemporaryDirectory() as directory,
         BusyHouse(KeyPair.rsa("example.com"), exporters) as house,
-        Prometheus(Path(directory), own, [f"127.0.0.1:{http}"]) as server,
+        Prometheus([f"127.0.0.1:{http}"]) as server,
     ):
         for name, behaviour in good.items():
             house.dns.set(name, behaviour)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from daemon.traffic import BusyHouse, free_ports
+from daemon.traffic import BusyHouse
 from daemon.truth import truth
 from interop.peers import KeyPair
 from phoenixdkim.metrics import CATALOGUE, PREFIX, HistogramSample, Kind, MetricSpec, Sample, Snapshot
 from phoenixdkim_statsd.lines import Tags, line
-from receivers.otelcol import Collector, Labels, OtlpReceiver, Point, wait_until
+from receivers.otelcol import Collector, Labels, OtlpReceiver, Point
+from receivers.programs import PATIENCE, eventually, free_port
 
 OWN = f"{PREFIX}exporter_"
 """Start of the names of what exporters count of themselves, which goes on while nothing else does."""
@@ -69,23 +71,30 @@ def missing(expected: dict[tuple[str, Labels], Point], found: dict[tuple[str, La
     return "\n".join(lines)
 
 
-def test_a_scraping_collector_has_every_series(key: KeyPair, otlp: OtlpReceiver, tmp_path: Path) -> None:
-    (port,) = free_ports(1)
+def wait_for(expected: Callable[[], dict[tuple[str, Labels], Point]], otlp: OtlpReceiver) -> None:
+    """Wait until a receiver has all that is expected."""
+    deadline = time.monotonic() + PATIENCE
+    while (difference := missing(expected(), otlp.points())) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert difference == ""
+
+
+def test_a_scraping_collector_has_every_series(key: KeyPair, otlp: OtlpReceiver) -> None:
+    port = free_port()
     with (
         BusyHouse(key, f'[exporters.http]\nlisten = "127.0.0.1:{port}"\n') as house,
         Collector(
             "prometheus.yaml",
-            tmp_path,
             {"PHOENIXDKIM_HTTP": f"127.0.0.1:{port}", "OTLP_ENDPOINT": otlp.url},
             {"receivers::prometheus::config::global::scrape_interval": "500ms"},
         ),
     ):
         # All series are there before the first message.
-        wait_until(lambda: not missing(scraped(truth(house.pid)), otlp.points()), house.log)
+        wait_for(lambda: scraped(truth(house.pid)), otlp)
         messages = sum(house.round() for _ in range(3))
         expected = scraped(house.settled())
         assert expected["phoenixdkim_messages_total", ()].value == messages
-        wait_until(lambda: not missing(expected, otlp.points()), lambda: missing(expected, otlp.points()))
+        wait_for(lambda: expected, otlp)
     names = {name for name, _ in otlp.points() if name.startswith(PREFIX)}
     assert {name for name in names if not name.startswith(f"{OWN}http")} == {name for name, _ in expected}
     # A label more, or a value that we do not know, would be a series more.
@@ -128,7 +137,7 @@ def sent(snapshot: Snapshot, tagged: bool) -> dict[tuple[str, Labels], Point]:
 def test_a_collector_that_takes_statsd_has_all_that_happened(
     key: KeyPair, otlp: OtlpReceiver, tmp_path: Path, tags: str, transport: str
 ) -> None:
-    (port,) = free_ports(1)
+    port = free_port(socket.SOCK_DGRAM)
     endpoint = f"127.0.0.1:{port}" if transport == "udp" else str(tmp_path / "statsd.sock")
     address = endpoint if transport == "udp" else f"unix:{endpoint}"
     # Another user's process sends.
@@ -137,10 +146,9 @@ def test_a_collector_that_takes_statsd_has_all_that_happened(
     with (
         Collector(
             "statsd.yaml",
-            tmp_path,
             {"STATSD_ENDPOINT": endpoint, "STATSD_TRANSPORT": transport, "OTLP_ENDPOINT": otlp.url},
             {"receivers::statsd::aggregation_interval": "1s"},
-        ) as collector,
+        ),
         BusyHouse(key, f'[exporters.statsd]\naddress = "{address}"\ntags = "{tags}"\ninterval = 0.2\n') as house,
     ):
         for _ in range(3):
@@ -154,10 +162,7 @@ def test_a_collector_that_takes_statsd_has_all_that_happened(
         snapshot = house.settled()
         assert snapshot.value("phoenixdkim_exporter_statsd_samples_missing_total") == 0
         expected = sent(snapshot, tags == "datadog")
-        wait_until(
-            lambda: not missing(expected, otlp.points()),
-            lambda: missing(expected, otlp.points()) + house.log()[-500:] + collector.log()[-500:],
-        )
+        wait_for(lambda: expected, otlp)
     assert not otlp.fallen
     strange = {key for key in otlp.points() if not key[0].startswith("phoenixdkim.exporter_")} - set(expected)
     assert not strange
@@ -166,51 +171,59 @@ def test_a_collector_that_takes_statsd_has_all_that_happened(
 LINES = b"phoenixdkim.messages:1|c\nphoenixdkim.dns.duration:3|ms"
 
 
+MESSAGES = ("phoenixdkim.messages", ())
+DURATION = ("phoenixdkim.dns.duration", ())
+
+
 @pytest.mark.parametrize(
-    ("setting", "value"),
+    ("setting", "value", "what_is_seen"),
     [
+        ("enable_ip_only_aggregation", "false", lambda found: found[MESSAGES].value < 50),
+        ("is_monotonic_counter", "false", lambda found: not found[MESSAGES].monotonic),
+        # The receiver's default, which the file replaces.
+        (
+            "timer_histogram_mapping",
+            "[{statsd_type: timing, observer_type: gauge}]",
+            lambda found: found[DURATION].kind == "gauge",
+        ),
+        ("service::pipelines::metrics::processors", "[]", lambda found: not found[MESSAGES].cumulative),
         # As the file has it.
-        ("receivers::statsd::enable_ip_only_aggregation", "true"),
-        ("receivers::statsd::enable_ip_only_aggregation", "false"),
-        ("receivers::statsd::is_monotonic_counter", "false"),
-        # Its default.
-        ("receivers::statsd::timer_histogram_mapping", "[{statsd_type: timing, observer_type: gauge}]"),
-        ("service::pipelines::metrics::processors", "[]"),
+        (
+            "is_monotonic_counter",
+            "true",
+            lambda found: (
+                found[MESSAGES] == Point("sum", 50, monotonic=True, cumulative=True)
+                and (found[DURATION].count, found[DURATION].total, found[DURATION].cumulative) == (50, 150, True)
+            ),
+        ),
     ],
 )
-def test_each_setting_is_needed(otlp: OtlpReceiver, tmp_path: Path, setting: str, value: str) -> None:
-    (port,) = free_ports(1)
-    good = {
-        ("phoenixdkim.messages", ()): Point("sum", 50, monotonic=True, cumulative=True),
-        ("phoenixdkim.dns.duration", ()): Point("histogram", count=50, total=150, cumulative=True),
-    }
-
-    def seen() -> dict[tuple[str, Labels], Point]:
-        return {key: Point(**{**vars(point), "bounds": (), "counts": ()}) for key, point in otlp.points().items()}
-
-    with Collector(
-        "statsd.yaml",
-        tmp_path,
-        {"STATSD_ENDPOINT": f"127.0.0.1:{port}", "OTLP_ENDPOINT": otlp.url},
-        {"receivers::statsd::aggregation_interval": "2s", setting: value},
+def test_each_setting_is_needed(
+    otlp: OtlpReceiver, setting: str, value: str, what_is_seen: Callable[[dict[tuple[str, Labels], Point]], bool]
+) -> None:
+    port = free_port(socket.SOCK_DGRAM)
+    name = setting if "::" in setting else f"receivers::statsd::{setting}"
+    with (
+        Collector(
+            "statsd.yaml",
+            {"STATSD_ENDPOINT": f"127.0.0.1:{port}", "OTLP_ENDPOINT": otlp.url},
+            {"receivers::statsd::aggregation_interval": "2s", name: value},
+        ),
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last,
     ):
         # As from an exporter that was started anew again and again, each time with another port.
         for _ in range(50):
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
                 sender.sendto(LINES, ("127.0.0.1", port))
-        wait_until(lambda: seen().keys() == good.keys(), lambda: str(seen()))
-        if value == "true":
-            wait_until(lambda: seen() == good, lambda: str(seen()))
-            return
-        # What comes in the next interval, all of this one has come before.
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            sender.sendto(b"phoenixdkim.sessions:1|g", ("127.0.0.1", port))
-        wait_until(lambda: ("phoenixdkim.sessions", ()) in otlp.points())
-    assert {key: point for key, point in seen().items() if key in good} != good
+        eventually("both series", lambda: {MESSAGES, DURATION} <= otlp.points().keys())
+        # When this has come, in the next interval, all from before has.
+        last.sendto(b"phoenixdkim.sessions:1|g", ("127.0.0.1", port))
+        eventually("the last line", lambda: ("phoenixdkim.sessions", ()) in otlp.points())
+    assert what_is_seen(otlp.points()), otlp.points()
 
 
-def test_tags_of_the_other_dialects_are_parts_of_the_name(otlp: OtlpReceiver, tmp_path: Path) -> None:
-    (port,) = free_ports(1)
+def test_tags_of_the_other_dialects_are_parts_of_the_name(otlp: OtlpReceiver) -> None:
+    port = free_port(socket.SOCK_DGRAM)
     spec = next(spec for spec in CATALOGUE if spec.name == "phoenixdkim_verifications_total")
     dialects = {
         Tags.INFLUX: "phoenixdkim.verifications,result=pass",
@@ -218,7 +231,6 @@ def test_tags_of_the_other_dialects_are_parts_of_the_name(otlp: OtlpReceiver, tm
     }
     with Collector(
         "statsd.yaml",
-        tmp_path,
         {"STATSD_ENDPOINT": f"127.0.0.1:{port}", "OTLP_ENDPOINT": otlp.url},
         {"receivers::statsd::aggregation_interval": "1s"},
     ):
@@ -226,6 +238,5 @@ def test_tags_of_the_other_dialects_are_parts_of_the_name(otlp: OtlpReceiver, tm
             for dialect in dialects:
                 text = line("phoenixdkim", dialect, spec, {"result": "pass"}, "1", "c")
                 sender.sendto(text, ("127.0.0.1", port))
-        wait_until(
-            lambda: otlp.points().keys() == {(name, ()) for name in dialects.values()}, lambda: str(otlp.points())
-        )
+        names = {(name, ()) for name in dialects.values()}
+        eventually("one name for each", lambda: otlp.points().keys() == names)

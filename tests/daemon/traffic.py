@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
@@ -137,12 +135,3 @@ class BusyHouse(House):
     def close(self) -> None:
         super().close()
         self._stack.close()
-
-
-def free_ports(count: int) -> Iterator[int]:
-    """Loopback ports that nobody has just now, all different."""
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-            yield int(probe.getsockname()[1])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
+
+from receivers.programs import Program
 
 ROOT = Path(__file__).parents[2]
 CONTRIB = ROOT / "contrib" / "otelcol"
@@ -112,64 +112,26 @@ def _labels(attributes: list[dict[str, Any]]) -> Labels:
     return tuple(sorted((entry["key"], str(next(iter(entry["value"].values())))) for entry in attributes))
 
 
-class Collector:
+class Collector(Program):
     """The Collector with one of the configurations of ``contrib/otelcol``, as it stands there.
 
     Args:
         configuration: file name.
-        directory: for its log.
         environment: the addresses that the file leaves open.
         settings: what else is set otherwise, ``a::b`` to value: the Collector's own ``--set``.
     """
 
-    def __init__(
-        self, configuration: str, directory: Path, environment: Mapping[str, str], settings: Mapping[str, str]
-    ) -> None:
+    def __init__(self, configuration: str, environment: Mapping[str, str], settings: Mapping[str, str]) -> None:
         binary = os.environ.get("PHOENIXDKIM_OTELCOL", "")
         assert binary, "PHOENIXDKIM_OTELCOL names no Collector; run: scripts/test --only collector"
-        self._log = directory / f"{configuration}.log"
         given = {"exporters::otlp_http::encoding": "json", "exporters::otlp_http::compression": "none", **settings}
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [
-                    binary,
-                    f"--config=file:{CONTRIB / configuration}",
-                    *(f"--set={name}={value}" for name, value in given.items()),
-                ],
-                env={"PATH": os.environ["PATH"], **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-
-    def __enter__(self) -> Self:
-        try:
-            wait_until(lambda: "Everything is ready" in self.log(), self._alive)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def log(self) -> str:
-        return self._log.read_text(errors="replace")
-
-    def _alive(self) -> str:
-        assert self._process.poll() is None, self.log()
-        return self.log()[-3000:]
-
-
-def wait_until(done: Callable[[], bool], state: Callable[[], str] = str, timeout: float = 60) -> None:
-    """Wait for an event; ``state`` is asked on the way and told when it does not come."""
-    deadline = time.monotonic() + timeout
-    while not done():
-        seen = state()
-        assert time.monotonic() < deadline, seen
-        time.sleep(0.05)
+        super().__init__(
+            [
+                "env",
+                *(f"{name}={value}" for name, value in environment.items()),
+                binary,
+                f"--config=file:{CONTRIB / configuration}",
+                *(f"--set={name}={value}" for name, value in given.items()),
+            ],
+            lambda program: "Everything is ready" in program.output(),
+        )

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from daemon.traffic import BusyHouse, free_ports
+from daemon.traffic import BusyHouse
 from interop.peers import KeyPair
 from receivers.expressions import RULES, blocks, names, of_the_dashboard, of_the_pages, without_thresholds
+from receivers.programs import eventually, free_port
 from receivers.prometheus_server import Prometheus
 
 EXPORTERS = """\
@@ -25,19 +26,18 @@ interval = 1
 
 
 @pytest.fixture(scope="module")
-def prometheus(key: KeyPair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    http, own = free_ports(2)
+def prometheus(key: KeyPair) -> Iterator[Prometheus]:
+    port = free_port()
     with (
-        BusyHouse(key, EXPORTERS.format(port=http)) as house,
-        Prometheus(tmp_path_factory.mktemp("prometheus"), own, [f"127.0.0.1:{http}"], [RULES]) as server,
+        BusyHouse(key, EXPORTERS.format(port=port)) as house,
+        Prometheus([f"127.0.0.1:{port}"], [RULES]) as server,
     ):
-        server.wait_until(lambda: "phoenixdkim_messages_total" in server.names())
 
         def seen() -> bool:
             house.round()
             return server.query("count_over_time(instance:phoenixdkim_messages:rate5m[5m]) >= 5") != []
 
-        server.wait_until(seen)
+        eventually("five evaluations of the rules", seen)
         yield server
 
 
