@@ -226,6 +226,14 @@ OCTETS: Final = (
     SigningRow("a body of no octets", ("S12",), body=b""),
     SigningRow("a body without final CRLF", ("S12", "C05"), body=b"a"),
     SigningRow("a body of 8 bits", ("S12",), body="Grüße\r\n".encode()),
+    SigningRow(
+        "a body of 8 bits, left by option",
+        ("S12",),
+        _R.EIGHT_BIT,
+        body="Grüße\r\n".encode(),
+        options={"signing.eight_bit": "leave"},
+    ),
+    SigningRow("a body of 7 bits, 8 left by option", ("S12",), options={"signing.eight_bit": "leave"}),
     SigningRow("a header of 8 bits", ("S12",), head=(_FROM, "Subject: Grüße".encode(), _DATE)),
     SigningRow(
         "octets that are no UTF-8, to be signed",

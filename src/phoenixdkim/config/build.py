@@ -77,6 +77,7 @@ def build(
             tuple(field.encode() for field in signing.signed_headers),
             tuple(field.encode() for field in signing.oversigned_headers),
             signing.signature_ttl or None,
+            signing.eight_bit,
         ),
         length_policy=verifying.length_policy,
         from_policy=verifying.multiple_from,

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from phoenixdkim.dkim.canonical import Canonicalization
 from phoenixdkim.dkim.limits import Limits
-from phoenixdkim.dkim.sign import OVERSIGNED, RECOMMENDED
+from phoenixdkim.dkim.sign import OVERSIGNED, RECOMMENDED, EightBit
 from phoenixdkim.dkim.verify import FromPolicy, LengthPolicy
 from phoenixdkim.dns.options import ResolverOptions, parse_nameserver
 from phoenixdkim.dns.validation import probe_name
@@ -261,6 +261,9 @@ class Signing(Table):
     """Header fields that are named once more than they occur, so that none can be added later. From always is."""
     signature_ttl: int = Field(default=0, ge=0, le=31_536_000)
     """Seconds after which a signature expires (x=); 0 for never. Delivery may take five days."""
+    eight_bit: Annotated[EightBit, _Lax] = EightBit.SIGN
+    """What happens to a message with octets above 127 in its body: ``sign`` it, or ``leave`` it unsigned, for mail that
+    goes to a relay without 8BITMIME, which would encode it after signing (RFC 6376 section 5.3)."""
     key_permissions: Annotated[Permissions, _Lax] = Permissions.STRICT
     """What happens when others can read or replace a private key's file: ``strict`` refuses, ``warn`` warns, ``off``
     does not look."""

@@ -84,6 +84,7 @@ UNSIGNED_ADVICE: Final[dict[UnsignedReason, str]] = {
     UnsignedReason.INVALID_FROM: "The program that sends it has to write a proper address into From.",
     UnsignedReason.BARE_CR_OR_LF: "The program that sends it has to end lines with CR and LF.",
     UnsignedReason.LINE_TOO_LONG: "The program that sends it has to keep lines under 998 octets, or encode the body.",
+    UnsignedReason.EIGHT_BIT: "The program that sends it has to encode the body; or set signing.eight_bit to sign.",
     UnsignedReason.HIDDEN_HEADER_NAME: "The program that sends it has to use ASCII in names of header fields.",
     UnsignedReason.HEADER_TOO_LARGE: "Raise limits.max_header_fields or limits.max_header_octets if it is honest mail.",
     UnsignedReason.SIGNING_ERROR: "Look into the log, and run phoenixdkim check.",

@@ -205,6 +205,7 @@ class UnsignedReason(StrEnum):
     INVALID_FROM = "invalid_from"
     BARE_CR_OR_LF = "bare_cr_or_lf"
     LINE_TOO_LONG = "line_too_long"
+    EIGHT_BIT = "eight_bit"
     HIDDEN_HEADER_NAME = "hidden_header_name"
     HEADER_TOO_LARGE = "header_too_large"
     SIGNING_ERROR = "signing_error"
@@ -222,6 +223,7 @@ UNSIGNED_REASONS: Final[dict[UnsignedReason, str]] = {
     UnsignedReason.INVALID_FROM: "the From field holds no usable address",
     UnsignedReason.BARE_CR_OR_LF: "the body or a signed field has a bare CR or LF, which a relay would change",
     UnsignedReason.LINE_TOO_LONG: "a line of the body or of a signed field is over 998 octets; a relay would change it",
+    UnsignedReason.EIGHT_BIT: "the body has octets above 127, and signing.eight_bit is 'leave'",
     UnsignedReason.HIDDEN_HEADER_NAME: "a header field name is not ASCII, so the header could not be seen whole",
     UnsignedReason.HEADER_TOO_LARGE: "the header has more fields or octets than the limits allow",
     UnsignedReason.SIGNING_ERROR: "every key that should sign failed",

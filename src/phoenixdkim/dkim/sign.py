@@ -6,6 +6,7 @@ import base64
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -67,6 +68,14 @@ OVERSIGNED: Final = (b"From", b"Subject", b"Date", b"To", b"Cc", b"Reply-To", b"
 fields are left out: mailing lists add them to what they pass on."""
 
 
+class EightBit(StrEnum):
+    """What to make of octets above 127 in the body (RFC 6376 section 5.3): a relay that encodes them breaks what was
+    signed; every one that knows 8BITMIME (RFC 6152) passes them on."""
+
+    SIGN = "sign"
+    LEAVE = "leave"
+
+
 @dataclass(frozen=True, slots=True)
 class SigningKey:
     """A key to sign with.
@@ -96,6 +105,7 @@ class SignOptions:
         signed: fields signed when present.
         oversigned: fields named once more than they occur; From always is.
         ttl: seconds after which the signature expires (x=); None for never.
+        eight_bit: what is made of octets above 127 in the body.
     """
 
     header_canon: Canonicalization = Canonicalization.RELAXED
@@ -103,6 +113,7 @@ class SignOptions:
     signed: tuple[bytes, ...] = RECOMMENDED
     oversigned: tuple[bytes, ...] = OVERSIGNED
     ttl: int | None = None
+    eight_bit: EightBit = EightBit.SIGN
 
 
 class _LineCheck:
@@ -199,11 +210,16 @@ class Signer:
         """The body or a signed field has a CR or LF that is not part of a line end; known after ``finish``."""
         self.long_line = False
         """A line of the body or of a signed field is over 998 octets; known after ``finish``."""
+        self.eight_bit = False
+        """The body has octets above 127 and is not to be signed for it; known after ``finish``."""
+        self._ascii_only = options.eight_bit is EightBit.LEAVE
 
     def body(self, chunk: bytes) -> None:
         """Take a piece of the body."""
         self._digests.update(chunk)
         self._lines.update(chunk)
+        if self._ascii_only and not chunk.isascii():
+            self.eight_bit = True
 
     def finish(self) -> list[tuple[SigningKey, bytes | None]]:
         """The values of the DKIM-Signature fields, one a key: leading space, folds as CRLF and tab.
@@ -214,7 +230,7 @@ class Signer:
         self._lines.finish()
         self.bare_cr_or_lf = self._lines.bare
         self.long_line = self._lines.long
-        if self.bare_cr_or_lf or self.long_line:
+        if self.bare_cr_or_lf or self.long_line or self.eight_bit:
             return [(key, None) for key in self._keys]
         names = self._names()
         body_hash = base64.b64encode(self._digests.digest(self._options.body_canon, None))

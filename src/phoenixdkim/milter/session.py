@@ -240,6 +240,8 @@ class MessageSession:
             return Outcome(Action.PASS, unsigned=UnsignedReason.BARE_CR_OR_LF, domain=domain)
         if signer.long_line:
             return Outcome(Action.PASS, unsigned=UnsignedReason.LINE_TOO_LONG, domain=domain)
+        if signer.eight_bit:
+            return Outcome(Action.PASS, unsigned=UnsignedReason.EIGHT_BIT, domain=domain)
         edits: list[Edit] = []
         signatures = []
         algorithm: Algorithm | None = None
