@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
+import sys
 
 import milter
 import pytest
@@ -381,3 +383,77 @@ def test_quarantine(policy, pair):
 def test_a_lost_log_line_is_counted(bench):
     bench.log.on_lost()
     assert bench.counted("phoenixdkim_log_lines_lost_total") == 1
+
+
+class Uncaught:
+    """Exceptions as pymilter has them where it can't call us: told to ``sys.excepthook``, in the connection's context."""
+
+    def __init__(self, bench, monkeypatch):
+        self.passed_on = []
+        monkeypatch.setattr(sys, "excepthook", lambda *told: self.passed_on.append(told[1]))
+        bench.engine._watch_what_never_came()
+
+    def tell(self, error):
+        sys.excepthook(type(error), error, None)
+
+
+NO_TEXT = UnicodeDecodeError("utf-8", b"X-\xff", 2, 3, "invalid start byte")
+
+
+def test_a_field_name_that_never_reaches_us_leaves_the_message_unsigned(bench, monkeypatch):
+    def check():
+        uncaught = Uncaught(bench, monkeypatch)
+        context = bench.open()
+        bench.engine.envfrom(context, b"<a@example.com>")
+        uncaught.tell(NO_TEXT)
+        for name, value in FIELDS:
+            bench.engine.header(context, name, value)
+        assert bench.engine.eom(context) == milter.CONTINUE
+        assert [edit[0] for edit in context.edits] == ["Authentication-Results"]
+        assert bench.counted("phoenixdkim_unsigned_messages_total", reason="hidden_header_name") == 1
+        context.edits.clear()
+        bench.message(context)
+        assert context.edits[0][0] == "DKIM-Signature", "the next message is not touched"
+        assert uncaught.passed_on == []
+
+    contextvars.copy_context().run(check)
+
+
+def test_a_piece_that_memory_was_too_short_for_breaks_its_message_only(bench, monkeypatch):
+    def check():
+        uncaught = Uncaught(bench, monkeypatch)
+        context = bench.open()
+        bench.engine.envfrom(context, b"<a@example.com>")
+        for name, value in FIELDS:
+            bench.engine.header(context, name, value)
+        bench.engine.body(context, b"one\r\n")
+        uncaught.tell(MemoryError())
+        bench.engine.body(context, b"three\r\n")
+        assert bench.engine.eom(context) == milter.TEMPFAIL
+        assert context.edits == []
+        assert any("MemoryError" in line for line in bench.log.lines)
+        assert bench.message(context) == milter.CONTINUE
+        assert context.edits[0][0] == "DKIM-Signature"
+
+    contextvars.copy_context().run(check)
+
+
+def test_what_no_connection_has_to_do_with_is_passed_on(bench, monkeypatch):
+    def check():
+        uncaught = Uncaught(bench, monkeypatch)
+        error = ValueError("of the main thread")
+        uncaught.tell(error)
+        assert uncaught.passed_on == [error]
+
+    contextvars.Context().run(check)
+
+
+def test_much_put_aside_is_handed_on(bench):
+    """1 MB of fields is not kept twice: at 64 kB they go to the session, which has limits."""
+    context = bench.open(address=("192.0.2.1", 1))
+    bench.engine.envfrom(context, b"<a@example.com>")
+    for _ in range(300):
+        bench.engine.header(context, "X", b" " + b"x" * 10_000)
+        assert sum(len(value) for _, value in context.private.raw) < 2 * 65_536
+    assert sum(len(field.value) for field in context.private.session.fields) < 400_000
+    assert bench.engine.eom(context) == milter.CONTINUE

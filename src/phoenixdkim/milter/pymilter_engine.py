@@ -176,20 +176,27 @@ class Engine:
         milter.settimeout(self._options.timeout)
         milter.register("phoenixdkim", negotiate=self.negotiate)
         _allow_large_packets()
-        self._watch_hidden_names()
+        self._watch_what_never_came()
 
-    def _watch_hidden_names(self) -> None:
-        """See to it that a field whose name can't be decoded is noticed.
+    def _watch_what_never_came(self) -> None:
+        """See to it that a callback that pymilter could not make is noticed.
 
-        pymilter decodes names in C, before it calls us. What fails there goes to ``sys.excepthook`` and nowhere else,
-        in the thread state of the connection; by default it would be written to stderr, which may block.
+        pymilter makes the arguments in C: a field name that is no UTF-8, or too little memory, and we are not called.
+        The exception goes to ``sys.excepthook`` and nowhere else, in the thread state of the connection; by default it
+        would be written to stderr, which may block.
         """
         before = sys.excepthook
 
         def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
             connection = _current.get()
-            if connection is None or not isinstance(error, UnicodeDecodeError):
+            if connection is None:
                 before(kind, error, trace)
+            elif not isinstance(error, UnicodeDecodeError):
+                # A field or a piece of the body is missing: what is left must be neither signed nor judged.
+                if connection.broken is None:
+                    connection.broken = Stage.BODY
+                connection.session = None
+                self._log.error(f"internal error: {kind.__name__} where a message is taken in")
             elif connection.in_message:
                 connection.hidden = True
 
