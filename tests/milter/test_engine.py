@@ -386,7 +386,7 @@ def test_a_lost_log_line_is_counted(bench):
 
 
 class Uncaught:
-    """Exceptions as pymilter has them where it can't call us: told to ``sys.excepthook``, in the connection's context."""
+    """Exceptions that pymilter has where it can't call us: told to ``sys.excepthook``, in the connection's context."""
 
     def __init__(self, bench, monkeypatch):
         self.passed_on = []
