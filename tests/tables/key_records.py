@@ -227,6 +227,9 @@ ANSWERS: Final = (
         {NAME: NoRecord.ABSENT},
         properties=({b"header.s": b"sel"},),
     ),
+    Row(
+        "no such name, and another body", ("D04", "V10"), Reason.NO_KEY, _ED_SIGNED + b"x\r\n", {NAME: NoRecord.ABSENT}
+    ),
     Row("a name without TXT records", ("D04",), Reason.NO_KEY, _ED_SIGNED, {NAME: ()}),
     Row(
         "a server that can't be had",

@@ -1,0 +1,65 @@
+"""The session's decisions that no verdict tells: what is done with a message, and what is put into its header."""
+
+from __future__ import annotations
+
+import pytest
+
+from phoenixdkim.dkim.results import Reason
+from phoenixdkim.milter.outcome import DeleteField, InsertField
+from phoenixdkim.policy import Disposition
+from requirement import requirement
+from tables.by_hand import HEAD, NAME, message, signed
+from tables.judge import outcome_of
+from tables.keys import ED
+from tables.row import Row
+
+TAMPERED = signed().replace(b"dinner", b"supper")
+REJECT = {"verifying.on_fail": "reject"}
+
+
+@requirement("D12")
+@pytest.mark.parametrize(
+    ("flags", "options", "disposition"),
+    [
+        (b"", REJECT, Disposition.REJECT),
+        (b"; t=y", REJECT, Disposition.ACCEPT),
+        (b"; t=y", {**REJECT, "verifying.on_none": "quarantine"}, Disposition.QUARANTINE),
+    ],
+)
+def test_failing_signature_of_a_domain_that_tests_is_no_signature(
+    flags: bytes, options: dict[str, object], disposition: Disposition
+) -> None:
+    row = Row("", (), Reason.SIGNATURE_MISMATCH, TAMPERED, {NAME: (ED.record + flags,)}, options=options)
+    outcome = outcome_of(row)
+    assert outcome.disposition is disposition
+    assert (outcome.result, outcome.reason) == (row.expected, row.reason)
+
+
+@requirement("D12")
+def test_passing_signature_of_a_domain_that_tests_passes() -> None:
+    row = Row(
+        "", (), Reason.VERIFIED, signed(), {NAME: (ED.record + b"; t=y",)}, options={"verifying.on_none": "reject"}
+    )
+    assert outcome_of(row).disposition is Disposition.ACCEPT
+
+
+@pytest.mark.parametrize(
+    ("option", "zone", "disposition"),
+    [
+        ("on_permerror", {}, Disposition.REJECT),
+        ("on_fail", {NAME: (ED.record,)}, Disposition.REJECT),
+        ("on_temperror", {}, Disposition.ACCEPT),
+    ],
+)
+def test_each_result_has_its_option(option: str, zone: dict[bytes, tuple[bytes]], disposition: Disposition) -> None:
+    outcome = outcome_of(Row("", (), Reason.NO_KEY, TAMPERED, zone, options={f"verifying.{option}": "reject"}))
+    assert outcome.disposition is disposition
+    assert (outcome.reply is not None) is (disposition is Disposition.REJECT)
+
+
+@requirement("A06", "A07", "A10")
+def test_forged_fields_are_deleted_from_the_last_up_before_ours_goes_on_top() -> None:
+    forged = b"Authentication-Results: mx.example.org; dkim=pass"
+    outcome = outcome_of(Row("", (), Reason.NO_SIGNATURE, message(forged, b"X: y", forged, *HEAD, forged)))
+    assert [type(edit) for edit in outcome.edits] == [DeleteField, DeleteField, DeleteField, InsertField]
+    assert [edit.ordinal for edit in outcome.edits if isinstance(edit, DeleteField)] == [3, 2, 1]
