@@ -24,6 +24,8 @@ FILES = [
     )
     for path in sorted(ROOT.glob(pattern))
 ]
+GUIDE = {"phoenixdkim_tally", "phoenixdkim_exporter_tally_writes_total", "phoenixdkim_evnt"}
+"""What the guide to writing an exporter makes up: its package, that one's metric, and a mistake to be told of."""
 WORD = re.compile(r"phoenixdkim_[a-z0-9_]+")
 RECORDED = re.compile(r"record: (\S+)")
 
@@ -57,7 +59,8 @@ def unknown(text: str) -> set[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_each_name_exists(path: Path) -> None:
-    assert unknown(path.read_text()) == set()
+    made_up = GUIDE if path.name == "writing-an-exporter.md" else set()
+    assert unknown(path.read_text()) == made_up
 
 
 def test_a_name_that_does_not_exist_is_found() -> None:
