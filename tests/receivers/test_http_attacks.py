@@ -150,12 +150,22 @@ def test_scrapes_and_mail_go_on(house, one):
             assert descriptors(house.exporter) <= before + 65, "connections are limited"
         load.join()
     assert (load.good, load.bad) == (60, [])
+    print(f"{one.__name__}: slowest of five scrapes {slowest:.3f} s")
     assert slowest < SCRAPE_TIMEOUT
     eventually("all connections let go", lambda: descriptors(house.exporter) <= before)
     (still,) = (pid for pid, line in house.descendants().items() if "exporters.process" in line)
     assert still == house.exporter, "it did not have to be replaced"
     found = parsed(parse(scrape(house.port).decode()))
     assert found[series("phoenixdkim_exporter_failures_total", exporter="http")] == 0
+
+
+@pytest.mark.parametrize("one", [silent, slow, zero_window], ids=["silent", "slow", "zero_window"])
+def test_a_connection_that_stays_is_ended_by_the_port(house, one):
+    before = descriptors(house.exporter)
+    with socket.create_connection(("127.0.0.1", house.port), timeout=60) as client:
+        one(client)
+        eventually("it is there", lambda: descriptors(house.exporter) > before)
+        eventually("it is ended", lambda: descriptors(house.exporter) <= before)
 
 
 def test_a_real_prometheus_does_not_notice_two_hundred_slow_clients(house):

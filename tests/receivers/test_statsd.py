@@ -27,8 +27,8 @@ NAMES = {
 }
 
 
-def house_of(key, port, tags="none"):
-    table = f'[exporters.statsd]\naddress = "127.0.0.1:{port}"\ninterval = 0.3\ntags = "{tags}"\n'
+def house_of(key, port, tags="none", host="127.0.0.1"):
+    table = f'[exporters.statsd]\naddress = "{host}:{port}"\ninterval = 0.3\ntags = "{tags}"\n'
     return House(key, exporters=table)
 
 
@@ -65,10 +65,11 @@ def core(found):
 class NpmStatsd:
     """npm's statsd, and what its admin interface tells."""
 
-    def __init__(self):
+    def __init__(self, host="127.0.0.1"):
         self.port, self.admin = free_port(socket.SOCK_DGRAM), free_port()
         settings = (
-            f'{{port: {self.port}, address: "127.0.0.1", mgmt_port: {self.admin}, mgmt_address: "127.0.0.1",'
+            f'{{port: {self.port}, address: "{host}", address_ipv6: {str(host == "::1").lower()},'
+            f' mgmt_port: {self.admin}, mgmt_address: "127.0.0.1",'
             # It keeps its totals for an hour; names are taken as they come, commas and all.
             " backends: [], flushInterval: 3600000, keyNameSanitize: false}"
         )
@@ -104,10 +105,20 @@ class NpmStatsd:
         return found
 
 
-@pytest.mark.parametrize("tags", ["none", "datadog", "influx", "graphite"])
-def test_npms_statsd_has_every_number_of_the_ledger(key, tags):
-    server = NpmStatsd()
-    with server.program, house_of(key, server.port, tags) as house:
+@pytest.mark.parametrize(
+    ("tags", "host"),
+    [
+        ("none", "127.0.0.1"),
+        ("none", "::1"),
+        ("datadog", "127.0.0.1"),
+        ("influx", "127.0.0.1"),
+        ("graphite", "127.0.0.1"),
+    ],
+)
+def test_npms_statsd_has_every_number_of_the_ledger(key, tags, host):
+    server = NpmStatsd(host)
+    address = "[::1]" if host == "::1" else host
+    with server.program, house_of(key, server.port, tags, address) as house:
         mixed_mail(house, 15)
         counters, timers, gauges = expected(house, tags)
         assert len(counters) > 12
