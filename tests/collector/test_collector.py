@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -220,6 +221,40 @@ def test_each_setting_is_needed(
         last.sendto(b"phoenixdkim.sessions:1|g", ("127.0.0.1", port))
         eventually("the last line", lambda: ("phoenixdkim.sessions", ()) in otlp.points())
     assert what_is_seen(otlp.points()), otlp.points()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(240)
+def test_a_quiet_series_is_not_forgotten() -> None:
+    def one_message(port: int) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"phoenixdkim.messages:1|c", ("127.0.0.1", port))
+
+    with ExitStack() as stack:
+        collectors: dict[str, tuple[OtlpReceiver, int]] = {}
+        for max_stale in ("1s", "720h"):
+            receiver = stack.enter_context(OtlpReceiver())
+            port = free_port(socket.SOCK_DGRAM)
+            stack.enter_context(
+                Collector(
+                    "statsd.yaml",
+                    {"STATSD_ENDPOINT": f"127.0.0.1:{port}", "OTLP_ENDPOINT": receiver.url},
+                    {
+                        "receivers::statsd::aggregation_interval": "1s",
+                        "processors::delta_to_cumulative::max_stale": max_stale,
+                    },
+                )
+            )
+            collectors[max_stale] = receiver, port
+            one_message(port)
+            eventually("the first", lambda receiver=receiver: MESSAGES in receiver.points())
+        # The processor looks for stale series once a minute.
+        time.sleep(70)
+        for receiver, port in collectors.values():
+            times = receiver.taken
+            one_message(port)
+            eventually("the second", lambda receiver=receiver, times=times: receiver.taken > times)
+    assert [receiver.points()[MESSAGES].value for receiver, _ in collectors.values()] == [1, 2]
 
 
 def test_tags_of_the_other_dialects_are_parts_of_the_name(otlp: OtlpReceiver) -> None:

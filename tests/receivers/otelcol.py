@@ -44,6 +44,8 @@ class OtlpReceiver:
         self.fallen: list[str] = []
         """Counters whose value fell."""
         self.resources: set[Labels] = set()
+        self.taken = 0
+        """Messages that came."""
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -76,6 +78,7 @@ class OtlpReceiver:
 
     def _take(self, message: dict[str, Any]) -> None:
         with self._lock:
+            self.taken += 1
             for resource in message.get("resourceMetrics", []):
                 self.resources.add(_labels(resource.get("resource", {}).get("attributes", [])))
                 for scope in resource.get("scopeMetrics", []):
