@@ -18,6 +18,7 @@ import pytest
 
 from asking import KEY, LATE, NAME, TEXT, one, record
 from phoenixdkim.dkim.keys import KeyOutcome
+from phoenixdkim.dns.answers import ChainError, is_bogus, is_referral, read_answer
 from phoenixdkim.dns.exchange import MAX_STRAYS, AnswerTooLargeError, ExchangeError, _parse, ask
 from phoenixdkim.dns.options import Nameserver
 from phoenixdkim.testing.dns_server import Behaviour, Fault, txt
@@ -189,6 +190,7 @@ def _seeds() -> list[bytes]:
     full = dns.message.make_response(query)
     full.answer = [
         dns.rrset.from_text(QUESTION, 300, "IN", "CNAME", "a.example.net."),
+        dns.rrset.from_text("example.org.", 300, "IN", "DNAME", "x.example.org."),
         dns.rrset.from_text("a.example.net.", 300, "IN", "TXT", f'"{KEY.decode()}"', '"b" ""'),
     ]
     full.authority = [dns.rrset.from_text("example.net.", 300, "IN", "SOA", "a. b. 1 2 3 4 5")]
@@ -197,14 +199,16 @@ def _seeds() -> list[bytes]:
         dns.rrset.from_text("y.example.net.", 300, "IN", "SVCB", '1 . alpn="h2"'),
     ]
     full.use_edns(0, options=[dns.edns.EDEOption(6, "text"), dns.edns.GenericOption(10, b"12345678")])
-    return [full.to_wire(), dns.message.make_response(query).to_wire()]
+    loop = dns.message.make_response(query)
+    loop.answer = [dns.rrset.from_text(QUESTION, 300, "IN", "CNAME", TEXT + ".")]
+    return [full.to_wire(), loop.to_wire(), dns.message.make_response(query).to_wire()]
 
 
 def test_n3_mangled_answers_are_refused_and_nothing_else():
     """Whatever the octets, an answer is read or refused by the one exception for it."""
     seeds = _seeds()
     chance = random.Random(7)
-    refused = 0
+    refused = loops = 0
     for _ in range(20_000):
         wire = bytearray(chance.choice(seeds))
         for _ in range(chance.randint(1, 8)):
@@ -221,10 +225,20 @@ def test_n3_mangled_answers_are_refused_and_nothing_else():
             if len(wire) < 13:
                 wire += bytes(20)
         try:
-            _parse(bytes(wire), question_only=False)
+            message = _parse(bytes(wire), question_only=False)
         except ExchangeError:
             refused += 1
-    assert 1000 < refused < 20_000
+            continue
+        is_bogus(message), is_referral(message)
+        try:
+            records = read_answer(message, QUESTION)
+        except ChainError:
+            loops += 1
+            continue
+        assert all(isinstance(text, bytes) for text in records.texts)
+        assert records.ttl is None or 0 <= records.ttl < 2**31
+    assert 1000 < refused < 19_000
+    assert loops
 
 
 def test_an_answer_that_is_too_large_tells_whether_it_was_vouched_for(server):
