@@ -137,6 +137,8 @@ def test_a_disk_that_refuses_is_told_once_and_counted_and_mail_goes_on(key, faul
         def shown():
             return parsed(parse(scrape(port).decode()))
 
+        # Both exporters, and no word that this is meant: told at the start as by check.
+        assert 'exporters.http: exporter "textfile" is enabled too' in house.log()
         file = house.metrics / NAME
         eventually(
             "the file and the port are there", lambda: file.exists() and fetch(f"http://127.0.0.1:{port}/metrics")
