@@ -74,6 +74,23 @@ def test_what_is_settled_is_not_counted_again(fd):
     assert page.lost == 5
 
 
+def test_what_was_lost_in_a_tick_is_not_counted_again_by_a_successor(fd):
+    page = HostPage(fd, "test")
+    page.take(totals(s1=5, s2=3, s3=2))
+    page.add_lost(5)
+    assert HostPage(fd, "test").recover() == 10, "nothing was noted, so all of it is lost, once"
+    page = HostPage(fd, "test")
+    page.take(totals(s1=10, s2=6, s3=4))
+    page.add_lost(5)
+    page.delivered(2)
+    page.add_lost(2)
+    successor = HostPage(fd, "test")
+    assert successor.recover() == 2
+    assert successor.lost == 10 + 5 + 2
+    successor.add_lost(4)
+    assert HostPage(fd, "test").lost == 21, "what is lost between two ticks is noted at once"
+
+
 def test_failures_and_deaths_are_one_number(fd):
     host, supervisor = HostPage(fd, "test"), Page(fd, "test", writable=True)
     host.add_failure()

@@ -41,14 +41,15 @@ _HEADER_WORDS: Final = 64
     _DEATHS,  # supervisor
     _UP,  # supervisor
     _TICK,  # host: number of the bank that holds the cursor
-    _DONE,  # host: how many entries of this tick are delivered
-    _SETTLED,  # host: which of the two records of (lost, settled tick) is valid
+    _SETTLED,  # host: which of the two records of (lost, settled tick, delivered entries of this one) is valid
     _LOST0,
     _SETTLED0,
+    _DONE0,
     _LOST1,
     _SETTLED1,
+    _DONE1,
     _SCHEMA_LENGTH,
-) = range(14)
+) = range(15)
 _CURSORS: Final = _HEADER_WORDS
 _RING: Final = _CURSORS + 2 * EVENTS
 _OWN: Final = _RING + STRIPES
@@ -185,6 +186,8 @@ class HostPage(Page):
     def __init__(self, fd: int, name: str) -> None:
         super().__init__(fd, name, writable=True)
         self._lock = threading.Lock()
+        self._within_tick = False
+        self._pending = 0  # lost in this tick, and not noted in the page yet
         self._declared: dict[str, tuple[Declared, int]] = {}
 
     def beat(self, now_ns: int) -> None:
@@ -195,11 +198,16 @@ class HostPage(Page):
         """Count a hook call that failed."""
         self._words[_FAILURES] += 1
 
-    def _settle(self, lost: int, tick: int) -> None:
+    def _settle(self, lost: int, tick: int, done: int) -> None:
         number = self._words[_SETTLED] + 1
         self._words[_LOST1 if number & 1 else _LOST0] = lost
         self._words[_SETTLED1 if number & 1 else _SETTLED0] = tick
+        self._words[_DONE1 if number & 1 else _DONE0] = done
         self._words[_SETTLED] = number
+
+    @property
+    def _done(self) -> int:
+        return self._words[_DONE1 if self._words[_SETTLED] & 1 else _DONE0]
 
     def recover(self, takes_events: bool = True) -> int:
         """Count as lost what a predecessor took and did not deliver; returns how many events that were.
@@ -211,11 +219,11 @@ class HostPage(Page):
         if self._settled_tick >= tick:
             return 0
         if not takes_events:
-            self._settle(self.lost, tick)
+            self._settle(self.lost, tick, 0)
             return 0
         entries = [n - o for n, o in zip(self._bank(tick), self._bank(tick - 1), strict=True) if n > o]
-        lost = sum(entries[self._words[_DONE] :])
-        self._settle(self.lost + lost, tick)
+        lost = sum(entries[self._done :])
+        self._settle(self.lost + lost, tick, 0)
         return lost
 
     def take(self, totals: Sequence[int]) -> list[tuple[int, int]]:
@@ -225,22 +233,38 @@ class HostPage(Page):
         entries = [(slot, totals[slot] - before[slot]) for slot in range(EVENTS) if totals[slot] > before[slot]]
         start = _CURSORS + ((tick + 1) & 1) * EVENTS
         self._words[start : start + EVENTS] = memoryview(array("Q", totals[:EVENTS]))
-        self._words[_DONE] = 0
-        self._words[_TICK] = tick + 1
+        with self._lock:
+            self._settle(self.lost, self._settled_tick, 0)
+            self._within_tick = True
+            self._words[_TICK] = tick + 1
         return entries
 
     def delivered(self, entries: int) -> None:
-        """The first ``entries`` of this tick have left the process."""
-        self._words[_DONE] = entries
+        """The first ``entries`` of this tick have left the process, or are counted as lost."""
+        if entries < 0:
+            raise ValueError(f"{entries} events can't have been delivered")
+        with self._lock:
+            self._settle(self.lost + self._pending, self._settled_tick, entries)
+            self._pending = 0
 
     def settle(self) -> None:
         """All of this tick is delivered or counted as lost."""
-        self._settle(self.lost, self._words[_TICK])
+        with self._lock:
+            self._settle(self.lost + self._pending, self._words[_TICK], 0)
+            self._pending = 0
+            self._within_tick = False
 
     def add_lost(self, count: int) -> None:
-        """Count events that could not be delivered."""
+        """Count events that could not be delivered.
+
+        Within a tick they are noted together with what is delivered: a successor counts all that is not noted, and
+        must not count these twice.
+        """
         with self._lock:
-            self._settle(self.lost + count, self._settled_tick)
+            if self._within_tick:
+                self._pending += count
+            else:
+                self._settle(self.lost + count, self._settled_tick, self._done)
 
     def ring_heads(self) -> list[int]:
         """Where this exporter is in the rings of raw measures."""
