@@ -246,3 +246,19 @@ def test_a_rendering_that_fails_is_told_and_the_port_lives_on():
         with pytest.raises(AttributeError):
             served.exporter.phoenixdkim_tick(0.0)
         served.exporter.phoenixdkim_tick(0.0)
+
+
+def test_a_failure_outside_any_connection_is_told_and_the_port_lives_on(monkeypatch):
+    with Served(timeout=2.0) as served:
+        accept, calls = served.exporter._accept, []
+
+        def fails_once(listener):
+            calls.append(listener)
+            if len(calls) == 1:
+                raise RuntimeError("once")
+            accept(listener)
+
+        monkeypatch.setattr(served.exporter, "_accept", fails_once)
+        assert served.get()[0] == "200"
+        with pytest.raises(RuntimeError, match="once"):
+            served.exporter.phoenixdkim_tick(0.0)

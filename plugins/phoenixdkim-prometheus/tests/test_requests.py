@@ -3,6 +3,8 @@
 import gzip
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from phoenixdkim_prometheus.families import OPENMETRICS_TYPE, TEXT_TYPE
 from phoenixdkim_prometheus.requests import MAX_REQUEST, Answer, answer, head_of, quality
@@ -109,3 +111,32 @@ def test_an_answer_to_head_has_the_length_and_no_body():
     whole, head = asked(b"GET /metrics HTTP/1.0").encode(False), asked(b"HEAD /metrics HTTP/1.0").encode(True)
     assert whole == head + b"text"
     assert b"Content-Length: 4\r\n" in head
+
+
+PIECES = st.sampled_from(
+    [
+        b"GET",
+        b"HEAD",
+        b" ",
+        b"/metrics",
+        b"HTTP/1.1",
+        b"\r\n",
+        b":",
+        b",",
+        b";q=",
+        b"Accept",
+        b"gzip",
+        b"*/*",
+        b"\0",
+        b"\xff",
+    ]
+)
+
+
+@given(st.lists(st.one_of(PIECES, st.binary(max_size=6))).map(b"".join))
+def test_whatever_is_asked_has_an_answer(octets):
+    known = ("200", "400", "404", "405", "431", "505")
+    for head in (octets, b"GET /metrics HTTP/1.1\r\nAccept: " + octets, b"GET /metrics HTTP/1.1\r\n" + octets):
+        assert asked(head).status.startswith(known)
+        found = head_of(head, ended=True)
+        assert isinstance(found, (bytes, Answer))

@@ -160,20 +160,27 @@ class HttpExporter:
         selector = self._selector
         assert selector is not None
         while not self._ending:
-            for key, _ in selector.select(_POLL):
-                if key.data is None:
-                    assert isinstance(key.fileobj, socket.socket)
-                    self._accept(key.fileobj)
-                else:
-                    self._advance(key.data)
-            now = time.monotonic()
-            for connection in [c for c in self._connections if c.deadline < now]:
-                self._refuse(connection)
+            try:
+                self._turn(selector)
+            except Exception as error:  # noqa: BLE001 - as in _advance; this thread has to outlive whatever it was
+                self._failed = error
+                time.sleep(_POLL)
         for connection in list(self._connections):
             self._close(connection)
         for bound in self._listeners.values():
             if bound is not None:
                 bound.close()
+
+    def _turn(self, selector: selectors.DefaultSelector) -> None:
+        for key, _ in selector.select(_POLL):
+            if key.data is None:
+                assert isinstance(key.fileobj, socket.socket)
+                self._accept(key.fileobj)
+            else:
+                self._advance(key.data)
+        now = time.monotonic()
+        for connection in [c for c in self._connections if c.deadline < now]:
+            self._refuse(connection)
 
     def _accept(self, listener: socket.socket) -> None:
         assert self._context is not None and self._selector is not None
