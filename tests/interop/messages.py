@@ -1,7 +1,7 @@
 """Generated messages, odd but such as an MTA passes on, and how each is to be signed.
 
-What no milter can be given (NUL in a header) or what is never signed (a bare CR or LF, a body line above 998 octets)
-is left out here; the mutations of ``mutants`` make it.
+What no milter can be given (NUL in a header) or what is never signed (a bare CR or LF, a line above 998 octets) is left
+out here; the mutations of ``mutants`` make it.
 """
 
 from __future__ import annotations
@@ -291,7 +291,7 @@ def _twist_header(draw: st.DrawFn, draft: _Draft, trait: Trait) -> None:
             place = draw(st.sampled_from([b" %s word", b" word %s", b" a%sb"]))
             other[1] += place % draw(words.get(trait, _NO_BREAK))
         case Trait.LONG_VALUE:
-            other[1] += b" " + b"w" * 1100
+            other[1] += b"\r\n " + b"\r\n\t".join([b"w" * draw(st.sampled_from([60, 900, 997]))] * 20)
         case Trait.ODD_NAME:
             name = draw(st.sampled_from(_ODD_NAMES))
             draft.signed.append(name)
