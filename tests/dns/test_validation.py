@@ -13,7 +13,7 @@ import pytest
 from asking import KEY, LATE, NAME, TEXT, Events, one
 from phoenixdkim.dkim.keys import KeyOutcome
 from phoenixdkim.dkim.limits import Limits
-from phoenixdkim.dkim.results import DnssecStatus
+from phoenixdkim.dkim.results import DnssecStatus, Reason
 from phoenixdkim.dns import Resolver, ResolverOptions
 from phoenixdkim.events import DnsQuery
 from phoenixdkim.testing.dns_server import Behaviour, Fault, ScriptedDnsServer, txt
@@ -202,6 +202,7 @@ def test_bogus_when_the_server_says_so(server, resolver):
     server.set(TEXT, Behaviour(rcode=dns.rcode.SERVFAIL, extended_error=6))
     answer, _ = one(resolver)
     assert (answer.outcome, answer.dnssec) == (KeyOutcome.UNAVAILABLE, DnssecStatus.BOGUS)
+    assert answer.reason is Reason.DNSSEC_BOGUS
     assert len(server.questions()) == 1, "it will say so again"
 
 
@@ -216,6 +217,7 @@ def test_bogus_when_the_records_are_there_without_validation(server, resolver):
     server.set(TEXT, Behaviour(rcode=dns.rcode.SERVFAIL, unvalidated=PLAIN))
     answer, events = one(resolver)
     assert (answer.outcome, answer.keys, answer.dnssec) == (KeyOutcome.UNAVAILABLE, (), DnssecStatus.BOGUS)
+    assert answer.reason is Reason.DNSSEC_BOGUS
     assert events.questions == 1, "retries and this are part of the question"
     assert [question.checking_disabled for question in server.questions(TEXT)] == [False, False, True]
 

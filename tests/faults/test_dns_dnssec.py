@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from faults.dns_bench import PATIENT, DnsBench, dns_bench
+from faults.dns_bench import PATIENT, DnsBench, Told, dns_bench
 from faults.signed_zones import BROKEN, INSECURE, LAME, SECURE, SignedZones
-from phoenixdkim.dkim.results import DnssecStatus
+from phoenixdkim.dkim.results import REASONS, DnssecStatus, Reason
 from phoenixdkim.keystore import public_record
 from signed_mail import MESSAGE, ed_key, signed
 
@@ -42,7 +42,10 @@ def message(zone: str) -> bytes:
 
 def statuses(bench: DnsBench, zone: str) -> tuple[set[bytes], dict[str, float]]:
     """The verdict, and what was counted."""
-    told = bench.send(message(zone))
+    return judged(bench.send(message(zone)))
+
+
+def judged(told: Told) -> tuple[set[bytes], dict[str, float]]:
     assert told.questions == 1
     counted = {status.value: told.counted("dnssec_keys_total", status=status) for status in DnssecStatus}
     return {result for result, _ in told.results}, {status: number for status, number in counted.items() if number}
@@ -69,7 +72,10 @@ def test_secure(bench: DnsBench) -> None:
 
 def test_bogus_is_a_temporary_error(bench: DnsBench) -> None:
     """unbound says no more than SERVFAIL by default; the records are there without validation."""
-    assert statuses(bench, BROKEN) == ({b"temperror"}, {"bogus": 1})
+    told = bench.send(message(BROKEN))
+    assert judged(told) == ({b"temperror"}, {"bogus": 1})
+    assert told.line["reason"] == Reason.DNSSEC_BOGUS
+    assert told.results == ((b"temperror", REASONS[Reason.DNSSEC_BOGUS].text.encode()),)
 
 
 def test_unavailable(bench: DnsBench) -> None:

@@ -48,6 +48,8 @@ ADVICE: Final[dict[Reason, str]] = {
     Reason.DNS_TIMEOUT: "Look at phoenixdkim_dns_duration_seconds, and at dns.query_timeout and the name servers.",
     Reason.MESSAGE_TIMEOUT: "The keys of the message took longer than dns.message_timeout; see how fast your name"
     " servers are.",
+    Reason.DNSSEC_BOGUS: "The name server validates, and the signing domain's DNSSEC signatures are wrong or too old:"
+    " the domain has to mend them. If it is so for every domain, the name server's clock or trust anchor is wrong.",
     Reason.DNS_ANSWER_TOO_LARGE: "Look at what is published at the key's name; a key record has no need of so much.",
     Reason.LOOKUP_LIMIT: "The name servers are slow or many messages came at once; see dns.max_concurrent.",
     Reason.MULTIPLE_KEY_RECORDS: "The signing domain has to remove all but one TXT record at the key's name.",

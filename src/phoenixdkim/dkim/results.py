@@ -88,6 +88,7 @@ class Reason(StrEnum):
     DNS_UNAVAILABLE = "dns-unavailable"
     DNS_TIMEOUT = "dns-timeout"
     MESSAGE_TIMEOUT = "message-timeout"
+    DNSSEC_BOGUS = "dnssec-bogus"
     DNS_ANSWER_TOO_LARGE = "dns-answer-too-large"
     LOOKUP_LIMIT = "lookup-limit"
     MULTIPLE_KEY_RECORDS = "multiple-key-records"
@@ -166,6 +167,7 @@ REASONS: Final[dict[Reason, ReasonEntry]] = {
     Reason.MESSAGE_TIMEOUT: ReasonEntry(
         Result.TEMPERROR, "time for the keys of the message is over", "RFC 6376 section 8.4"
     ),
+    Reason.DNSSEC_BOGUS: ReasonEntry(Result.TEMPERROR, "key record failed DNSSEC validation", "RFC 4035 section 5.5"),
     Reason.DNS_ANSWER_TOO_LARGE: ReasonEntry(_P, "answer of the name server too large", "RFC 6376 section 8.4"),
     Reason.LOOKUP_LIMIT: ReasonEntry(Result.TEMPERROR, "too many look-ups under way", "RFC 6376 section 8.4"),
     Reason.MULTIPLE_KEY_RECORDS: ReasonEntry(_P, "several key records", "RFC 6376 section 3.6.2.2"),

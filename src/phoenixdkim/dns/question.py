@@ -97,7 +97,9 @@ class _Judge:
     def failure(self, result: DnsResult, *, bogus: bool = False, cut_short: bool = False) -> Ended:
         status = DnssecStatus.BOGUS if bogus else DnssecStatus.UNAVAILABLE
         reason = Reason.DNS_TIMEOUT if result is DnsResult.TIMEOUT else Reason.DNS_UNAVAILABLE
-        if cut_short:
+        if bogus:
+            reason = Reason.DNSSEC_BOGUS
+        elif cut_short:
             reason = Reason.MESSAGE_TIMEOUT
         answer = KeyAnswer(KeyOutcome.UNAVAILABLE, (), status, reason)
         return Ended(answer, result, self._options.failure_ttl, cut_short)
