@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from interop.mutants import Mutant, finished, sound
-from interop.mutations import Draft, set_tag
+from interop.mutations import Draft, bare_key, set_tag
 from interop.peers import KeyPair
 from interop.reference import tag
 from phoenixdkim.dkim.headers import parse_message
@@ -140,6 +140,11 @@ def _spaced_b(draft: Draft) -> None:
     draft.tags[-1] = b" b ="
 
 
+def _bare_key(draft: Draft) -> None:
+    assert draft.record is not None
+    draft.record = bare_key(draft.record)
+
+
 def _other_c(draft: Draft) -> None:
     draft.body = b"two  words\r\n"
     draft.tags.append(b" C=relaxed/relaxed")
@@ -203,6 +208,12 @@ QUIRKS = (
         "relaxed body: leaves a blank at the end of a last line without CRLF (RFC 6376 section 3.4.4)",
         lambda view: view.relaxed_body and view.open_line.endswith(_BLANK),
         Example(_body(b"text ", b"relaxed/relaxed")),
+    ),
+    Quirk(
+        ("mailauth", "Mail::DKIM"),
+        "knows an RSA key as SubjectPublicKeyInfo alone (RFC 6376 section 3.6.1 and its erratum 3017 on RSAPublicKey)",
+        lambda view: tag(view.record.split(b";"), b"p").startswith(b"MIIBCg"),
+        Example(_bare_key),
     ),
     Quirk(
         ("dkimpy",),

@@ -6,6 +6,7 @@ where canonicalization forgives it, does not.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -299,6 +300,20 @@ def _spaced(record: bytes, random: Random) -> bytes:
     return head + equals + data[:at] + random.choice([b" ", b"\t", b"  ", b"\r\n "]) + data[at:]
 
 
+def bare_key(record: bytes) -> bytes:
+    """The record with its RSA key as RSAPublicKey instead of SubjectPublicKeyInfo."""
+    head, equals, data = record.partition(b"p=")
+    encoded = data.split(b";")[0]
+    try:
+        key = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        return record
+    if not encoded.startswith(b"MII"):
+        return record
+    # Of a 2,048-bit key the outer sequence, the algorithm and the head of the bit string have 24 octets.
+    return head + equals + base64.b64encode(key[24:]) + data[len(encoded) :]
+
+
 RECORDS: dict[str, Change] = {
     "v= of the record": _record_to(
         _instead(b"v=DKIM1; ", b"", b"v=DKIM2; ", b"v=dkim1; ", b"v=DKIM1;", b"v = DKIM1 ; ", b"V=DKIM1; ", b"v=; "),
@@ -328,6 +343,7 @@ RECORDS: dict[str, Change] = {
             record.partition(b"p=")[0] + random.choice([b"p=", b"p= ", b"", b"p=AAAA", b"p=x", b"p=="])
         ),
         lambda record, random: record.rstrip(b"="),
+        lambda record, random: bare_key(record),
         lambda record, random: record + random.choice([b"=", b"==", b"A", b"AAAA"]),
     ),
     "an octet of the record": _record_to(_byte),
