@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from hypothesis import strategies as st
-from hypothesis.vendor.pretty import RepresentationPrinter as PrettyPrinter
 
 from phoenixdkim.dkim.canonical import Canonicalization
 from phoenixdkim.dkim.headers import HeaderField
@@ -122,7 +121,7 @@ class Case:
         shown = ", ".join(f"{name}={getattr(changed, name)!r}" for name in self.__dataclass_fields__)
         return f"Case({shown}, octets of the body: {len(self.body)})"
 
-    def _repr_pretty_(self, printer: PrettyPrinter, cycle: bool) -> None:
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         # What hypothesis shows.
         printer.text(repr(self))
 
