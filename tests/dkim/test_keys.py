@@ -98,8 +98,8 @@ N = rsa_private().public_key().public_numbers().n
         (b"p=MIA=", Reason.KEY_MALFORMED),
         (b"p=MA==", Reason.KEY_MALFORMED),
         (b"k=ed25519; " + P, Reason.KEY_MALFORMED),  # D14
-        (b"k=ed25519; p=" + base64.b64encode(ED[:31]), Reason.KEY_MALFORMED),
-        (b"k=rsa; p=" + base64.b64encode(ED), Reason.KEY_MALFORMED),
+        pytest.param(b"k=ed25519; p=" + base64.b64encode(ED[:31]), Reason.KEY_MALFORMED, id="31 octets"),
+        pytest.param(b"k=rsa; p=" + base64.b64encode(ED), Reason.KEY_MALFORMED, id="Ed25519 for RSA"),
         (made(N - 1), Reason.KEY_MALFORMED),  # M4: even
         (made(0), Reason.KEY_TOO_SMALL),
         (made(N, 1), Reason.KEY_EXPONENT),

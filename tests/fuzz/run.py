@@ -4,8 +4,8 @@
     scripts/fuzz tags keys --runs 1000000     these two, that many
     scripts/fuzz tags --replay FILE           one input again
 
-An input that a target refuses is written to ``.fuzz`` with the command that replays it. A target of these tests that is
-found wanting ends the run with status 1.
+An input that a target refuses is written to ``.fuzz`` with the command that replays it. The run then ends with
+status 1.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def arguments(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--engine", choices=["auto", "atheris", "plain"], default="auto")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="targets at once")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run one input and end")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", type=Path, metavar="SCRATCH", help=argparse.SUPPRESS)
     chosen = parser.parse_args(given)
     for target in chosen.targets:
         if target not in (*TARGETS, DAEMON):
@@ -99,7 +99,7 @@ def worker(chosen: argparse.Namespace) -> int:
     if chosen.engine == "atheris":
         from fuzz import guided
 
-        return guided.run(chosen.targets[0], chosen.runs, chosen.seconds, chosen.seed)
+        return guided.run(chosen.targets[0], chosen.runs, chosen.seconds, chosen.seed, chosen.worker)
     from fuzz import plain
 
     return plain.run(chosen.targets[0], chosen.runs, chosen.seconds, chosen.seed)
@@ -108,10 +108,11 @@ def worker(chosen: argparse.Namespace) -> int:
 def run(target: str, chosen: argparse.Namespace) -> Ran:
     """One target, in a process of its own."""
     engine = "packets" if target == DAEMON else chosen.engine
-    command = [sys.executable, str(HERE / "run.py"), target, "--worker", "--engine", chosen.engine]
+    command = [sys.executable, str(HERE / "run.py"), target, "--engine", chosen.engine]
     command += ["--runs", str(chosen.runs), "--seconds", str(chosen.seconds), "--seed", str(chosen.seed)]
     started = time.monotonic()
-    with tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory(prefix="pdkim-fuzz-") as scratch:
+        command += ["--worker", scratch]
         status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False).returncode
         seconds = time.monotonic() - started
         log.seek(0)
