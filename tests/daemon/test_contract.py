@@ -61,6 +61,7 @@ class TestHttp(ExporterContract):
 
 class TestStatsd(ExporterContract):
     exporter = "statsd"
+    may_lose = True
 
     def open_receiver(self, place):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

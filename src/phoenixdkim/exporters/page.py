@@ -117,17 +117,13 @@ class Page:
         return self._words[_LOST1 if self._words[_SETTLED] & 1 else _LOST0]
 
     @property
-    def _settled_tick(self) -> int:
+    def settled_tick(self) -> int:
+        """Number of the last tick of which all is delivered or counted as lost."""
         return self._words[_SETTLED1 if self._words[_SETTLED] & 1 else _SETTLED0]
 
     def _bank(self, tick: int) -> array[int]:
         start = _CURSORS + (tick & 1) * EVENTS
         return array("Q", self._words[start : start + EVENTS].tobytes())
-
-    @property
-    def settled(self) -> bool:
-        """Whether all that was taken is delivered or counted as lost."""
-        return self._settled_tick >= self._words[_TICK]
 
     @property
     def tick(self) -> int:
@@ -216,7 +212,7 @@ class HostPage(Page):
             takes_events: False for an exporter that shows states from snapshots: its next one makes up for it.
         """
         tick = self._words[_TICK]
-        if self._settled_tick >= tick:
+        if self.settled_tick >= tick:
             return 0
         if not takes_events:
             self._settle(self.lost, tick, 0)
@@ -234,7 +230,7 @@ class HostPage(Page):
         start = _CURSORS + ((tick + 1) & 1) * EVENTS
         self._words[start : start + EVENTS] = memoryview(array("Q", totals[:EVENTS]))
         with self._lock:
-            self._settle(self.lost, self._settled_tick, 0)
+            self._settle(self.lost, self.settled_tick, 0)
             self._within_tick = True
             self._words[_TICK] = tick + 1
         return entries
@@ -244,7 +240,7 @@ class HostPage(Page):
         if entries < 0:
             raise ValueError(f"{entries} events can't have been delivered")
         with self._lock:
-            self._settle(self.lost + self._pending, self._settled_tick, entries)
+            self._settle(self.lost + self._pending, self.settled_tick, entries)
             self._pending = 0
 
     def settle(self) -> None:
@@ -264,7 +260,7 @@ class HostPage(Page):
             if self._within_tick:
                 self._pending += count
             else:
-                self._settle(self.lost + count, self._settled_tick, self._done)
+                self._settle(self.lost + count, self.settled_tick, self._done)
 
     def ring_heads(self) -> list[int]:
         """Where this exporter is in the rings of raw measures."""

@@ -212,7 +212,12 @@ class ExporterProcess:
             ExporterError: it does not, or it has ended.
         """
         deadline = time.monotonic() + PATIENCE
-        while self._page.taken() != self._ledger.totals()[:EVENTS] or not self._page.settled:
+        tick: int | None = None
+        while tick is None or self._page.settled_tick < tick:
+            # The tick that has taken the last of them; one tick may follow another without a pause.
+            if tick is None and self._page.taken() == self._ledger.totals()[:EVENTS]:
+                tick = self._page.tick
+                continue
             self._take_messages(0.01)
             if time.monotonic() > deadline or not self.pid:
                 raise ExporterError(f"it does not come to rest; {self._told()}")
