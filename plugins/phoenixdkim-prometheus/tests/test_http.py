@@ -262,3 +262,10 @@ def test_a_failure_outside_any_connection_is_told_and_the_port_lives_on(monkeypa
         assert served.get()[0] == "200"
         with pytest.raises(RuntimeError, match="once"):
             served.exporter.phoenixdkim_tick(0.0)
+
+
+def test_the_address_that_is_none_is_named_by_its_place():
+    with pytest.raises(ValidationError) as raised:
+        HttpOptions(listen=["127.0.0.1:9323", "localhost:9323"])
+    assert [entry["loc"] for entry in raised.value.errors()] == [("listen", 1)]
+    assert HttpOptions(listen="[::1]:9323").listen == ("[::1]:9323",)

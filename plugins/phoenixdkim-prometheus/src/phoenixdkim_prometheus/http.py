@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from phoenixdkim.hookspecs import Context, hookimpl
 from phoenixdkim.metrics import Kind, MetricSpec
@@ -37,7 +37,11 @@ REFUSED: Final = MetricSpec(
 )
 
 
-def _some(addresses: list[str]) -> list[str]:
+def _several(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _some(addresses: tuple[str, ...]) -> tuple[str, ...]:
     if not addresses:
         raise ValueError('an empty list; write for example ["127.0.0.1:9323"], or remove the table')
     return addresses
@@ -53,13 +57,18 @@ def _literal(text: str) -> str:
     return text
 
 
-Listen = Annotated[HostPortText, AfterValidator(_literal)]
+Addresses = Annotated[
+    tuple[Annotated[HostPortText, AfterValidator(_literal)], ...],
+    Field(strict=False),
+    BeforeValidator(_several),
+    AfterValidator(_some),
+]
 
 
 class HttpOptions(Options):
     """Table of the HTTP exporter."""
 
-    listen: Listen | Annotated[list[Listen], AfterValidator(_some)] = "127.0.0.1:9323"
+    listen: Addresses = ("127.0.0.1:9323",)
     """Address and port to listen on, or a list of such: "127.0.0.1:9323", "[::1]:9323"."""
     beside_textfile: bool = False
     """Says that one Prometheus does not read both this and a textfile that is enabled too: no warning about it."""
@@ -112,9 +121,7 @@ class HttpExporter:
         self._context = context
         self._exposition = Exposition(context.snapshot)
         self._selector = selectors.DefaultSelector()
-        listen = context.options.listen
-        addresses = [listen] if isinstance(listen, str) else listen
-        self._listeners = dict.fromkeys((parse_host_port(text) for text in addresses), None)
+        self._listeners = dict.fromkeys(map(parse_host_port, context.options.listen), None)
         self._bind()
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
         self._thread.start()
