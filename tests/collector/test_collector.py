@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -27,6 +28,14 @@ OWN = f"{PREFIX}exporter_"
 def otlp() -> Iterator[OtlpReceiver]:
     with OtlpReceiver() as receiver:
         yield receiver
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that the exporter's user can enter; pytest closes the way to its own."""
+    with tempfile.TemporaryDirectory(prefix="pdkim-collector-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 def core(snapshot: Snapshot) -> Iterator[tuple[MetricSpec, Sample | HistogramSample]]:
@@ -136,14 +145,11 @@ def sent(snapshot: Snapshot, tagged: bool) -> dict[tuple[str, Labels], Point]:
 @pytest.mark.parametrize("tags", ["none", "datadog"])
 @pytest.mark.parametrize("transport", ["udp", "unixgram"])
 def test_a_collector_that_takes_statsd_has_all_that_happened(
-    key: KeyPair, otlp: OtlpReceiver, tmp_path: Path, tags: str, transport: str
+    key: KeyPair, otlp: OtlpReceiver, open_directory: Path, tags: str, transport: str
 ) -> None:
     port = free_port(socket.SOCK_DGRAM)
-    endpoint = f"127.0.0.1:{port}" if transport == "udp" else str(tmp_path / "statsd.sock")
+    endpoint = f"127.0.0.1:{port}" if transport == "udp" else str(open_directory / "statsd.sock")
     address = endpoint if transport == "udp" else f"unix:{endpoint}"
-    # Another user's process sends.
-    for directory in [tmp_path, *tmp_path.parents][:3]:
-        directory.chmod(0o755)
     with (
         Collector(
             "statsd.yaml",
