@@ -73,12 +73,14 @@ class Tally:
         messages: how many there were.
         traits: how many of them have each trait.
         demanded, lifted: verdicts by judge and algorithm that counted, and that a known limit lifted.
+        unjudged: signatures that the limits of all judges left to none.
     """
 
     messages: int = 0
     traits: Counter[Trait] = field(default_factory=Counter)
     demanded: Counter[tuple[str, str]] = field(default_factory=Counter)
     lifted: Counter[tuple[str, str]] = field(default_factory=Counter)
+    unjudged: int = 0
 
     def message(self, case: Case) -> None:
         """Count a message."""
@@ -88,13 +90,14 @@ class Tally:
     def complete(self, messages: int) -> None:
         """Demand that there were so many messages, each trait among them, and that each judge counted."""
         assert self.messages >= messages
+        assert self.unjudged * 20 < messages, self.unjudged
         missing = set(Trait) - set(self.traits)
         assert not missing, missing
         for what, number in self.lifted.items():
             assert 2 * self.demanded[what] > number or what in _NEVER, (what, number, self.demanded[what])
 
     def __str__(self) -> str:
-        rows = [f"{self.messages} messages"]
+        rows = [f"{self.messages} messages, {self.unjudged} signatures that no judge could judge"]
         for judge, algorithm in sorted({*self.demanded, *self.lifted}):
             what = judge, algorithm
             rows.append(f"{judge} {algorithm}: {self.demanded[what]} verdicts, {self.lifted[what]} lifted")
