@@ -283,6 +283,12 @@ QUIRKS = (
     ),
     Quirk(
         ("Mail::DKIM",),
+        "strips VT and FF after the colon of relaxed header fields (RFC 6376 section 2.8)",
+        lambda view: view.relaxed_header and re.search(rb":\s*[\x0b\x0c]", view.head) is not None,
+        Example(_field(b"Subject", b" \x0cx")),
+    ),
+    Quirk(
+        ("Mail::DKIM",),
         "loses the white space before the colon of the signature's own field (RFC 6376 section 3.4.1)",
         lambda view: any(name != name.rstrip(b" \t") for name, _ in view.signatures),
         Example(_named(b"DKIM-Signature ")),

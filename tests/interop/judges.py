@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ with warnings.catch_warnings():
     # dkimpy's source has invalid escapes.
     warnings.simplefilter("ignore")
     import dkim
+
+# It logs each fault that it also tells by its answer.
+logging.getLogger("dkimpy").setLevel(logging.CRITICAL)
 
 HERE: Final = Path(__file__).parent
 NODE: Final = HERE.parents[1] / ".tools" / "node"
