@@ -404,7 +404,8 @@ class Supervisor:
     def _end(self, generation: Generation) -> None:
         if not generation.ended:
             generation.draining_since = time.monotonic()
-            generation.pipe.send({"park": {"soft": 0.0, "hard": 1.0, "idle_is_done": True}})
+            # Its workers were ready, so a client may have met one of them: its message is not put off for that.
+            generation.pipe.send({"park": {"soft": 4.0, "hard": 5.0, "idle_is_done": False}})
 
     # Stop.
 
