@@ -28,7 +28,11 @@ def execute(data: bytes) -> None:
         try:
             _check_key(parse_key_record(record, LIMITS))
         except KeyRecordError as error:
-            check(error.reason.startswith("key-"), "no reason of keys", error.reason)
+            check(
+                error.reason.startswith("key-") or error.reason is Reason.TOO_MANY_TAGS,
+                "no reason of keys",
+                error.reason,
+            )
             check(REASONS[error.reason].result is Result.PERMERROR, "for ever", error.reason)
     answer = key_answer(records, DnssecStatus.UNKNOWN, LIMITS)
     check(answer.outcome is KeyOutcome.FOUND and answer.keys, "an answer without keys or a reason", answer)
