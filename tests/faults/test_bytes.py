@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -22,7 +23,7 @@ from phoenixdkim.dkim.sign import Signer, SignOptions
 from phoenixdkim.milter.outcome import InsertField, Outcome
 from phoenixdkim.milter.session import Client, MessageSession
 from phoenixdkim.policy import Policy, SigningTable, parse_pattern
-from signed_mail import MESSAGE, NOW, answers, ed_key, rsa_key, signed, verify, zone
+from signed_mail import MESSAGE, NOW, answers, ed_key, rsa_key, signatures, signed, verify, zone
 
 SIMPLE, RELAXED = Canonicalization.SIMPLE, Canonicalization.RELAXED
 HOW = (SIMPLE, RELAXED)
@@ -218,6 +219,10 @@ def test_odd_values_are_signed_and_verified_as_they_are(value: bytes, header_can
     message = b"Subject:" + value + b"\r\nX-Odd:" + value + b"\r\nFrom: a@example.com\r\n\r\ntext\r\n"
     fields, body = parse_message(message)
     assert len(fields) == 3
+    if re.search(rb"\r(?!\n)|(?<!\r)\n", value):
+        # S12: a relay would change such a field, and the signature would break.
+        assert signatures(message, [RSA, ED], SignOptions(header_canon=header_canon)) == [None, None]
+        return
     made = signed(message, [RSA, ED], SignOptions(header_canon=header_canon))
     assert [verdict.result for verdict in verify(made, ZONE)] == [Result.PASS, Result.PASS]
     assert body == b"text\r\n"
