@@ -171,7 +171,7 @@ def test_r10_signals_to_the_threads_that_wait(server, make):
     try:
         asking.start()
         server.wait_for_questions(len(names))
-        threads = [thread for thread in threading.enumerate() if thread.name.startswith("dns")]
+        threads = [thread for thread in threading.enumerate() if thread.name.startswith("dns_")]
         assert len(threads) == len(names) - 1
         for _ in range(50):
             for thread in threads:
