@@ -181,7 +181,7 @@ def test_a_reload_with_a_bad_plugin_is_refused_and_one_that_hangs_is_left_out(ke
         ):
             assert text in house.log()
         assert signed(house.send())
-        assert set(up(house)) == {"textfile", "twin"}
+        wait_until(lambda: set(up(house)) == {"textfile", "twin"}, house)
         house.config.write_text(good + "[exporters.hangs]\n")
         house.signal(signal.SIGHUP)
         house.wait_for("reloaded; exporters: textfile, twin, hangs")

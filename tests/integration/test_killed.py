@@ -137,7 +137,13 @@ def test_without_a_daemon_mail_is_put_off(rsa_key):
     with Daemon([rsa_key]) as daemon, Postfix(daemon.milter, daemon.log) as mta:
         raw = b"From: a@example.com\r\n\r\nx\r\n"
         assert mta.submit(raw).accepted
+        left = daemon.children()
         daemon.kill()
+        # A worker that has a connection serves it to its end.
+        deadline = time.monotonic() + 20
+        while any(alive(pid) for pid in left):
+            assert time.monotonic() < deadline, daemon.log()[-2000:]
+            time.sleep(0.02)
         answer = mta.submit(raw)
         assert 400 <= answer.code < 500
         daemon.start()
