@@ -104,7 +104,7 @@ def _check_edits(outcome: Outcome, fields: Sequence[Field]) -> None:
     check(told == wanted, "clauses", added.value, wanted)
     ordinals = [edit.ordinal for edit in deletions if isinstance(edit, DeleteField)]
     check(len(ordinals) == len(deletions) and ordinals == sorted(set(ordinals), reverse=True), "deletions", deletions)
-    there = [value for name, value in fields if name.lower() == b"authentication-results"]
+    there = [value for name, value in fields if name.rstrip(b" \t").lower() == b"authentication-results"]
     check(not ordinals or (ordinals[-1] > 0 and ordinals[0] <= len(there)), "ordinals", ordinals)
     for value in (value for number, value in enumerate(there, 1) if number not in ordinals):
         try:
