@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from interop.peers import KeyPair
-from phoenixdkim.testing.milter_client import MilterClient, Reply
+from phoenixdkim.testing.milter_client import ALL_PROTOCOL, MilterClient, Protocol, Reply
 
 FIELDS = [(b"From", b" a@example.com"), (b"To", b" b@example.net"), (b"Subject", b" hello")]
 BODY = b"Hello\r\n"
@@ -251,7 +251,9 @@ def signed(reply: Reply) -> bool:
 
 
 def begin(client: MilterClient) -> None:
-    """Send the first half of a message."""
+    """Send the first half of a message; the daemon has begun to take it when this returns."""
+    # MAIL is answered then: what the daemon has not read yet when it is told to stop, it puts off.
+    client.negotiate(protocol=ALL_PROTOCOL & ~Protocol.NR_MAIL)
     client.open_session()
     client.mail("<a@example.com>")
     client.rcpt("<b@example.net>")

@@ -74,9 +74,6 @@ def resident(pid: int) -> int:
     raise AssertionError("no VmRSS")
 
 
-# In one run of many, on a machine full of other work, good mail had no answer within the client's 30 s. Until it
-# is known why, it is not run where it would hold up what has nothing to do with it.
-@pytest.mark.long
 def test_n6_while_name_servers_say_nothing(server: ScriptedDnsServer) -> None:
     gate = threading.Event()
     server.set_default(Behaviour(rcode=dns.rcode.NXDOMAIN, gate=gate))

@@ -43,6 +43,7 @@ class Bench:
         self.resolver.look_up([NAME, OTHER_NAME], lambda *_: None)
         self.now += 60
         self.events: list[object] = []
+        self.waits: list[None] = []
         self.asked = len(server.questions())
 
     def judge(self, message: bytes):
@@ -53,8 +54,10 @@ class Bench:
             session.header(field.name, field.value)
         session.end_of_headers()
         session.body(body)
-        self.events = []
-        outcome = conclude(session, self.resolver, lambda event, _seconds: self.events.append(event))
+        self.events, self.waits = [], []
+        outcome = conclude(
+            session, self.resolver, lambda event, _seconds: self.events.append(event), lambda: self.waits.append(None)
+        )
         return outcome.verdicts
 
     @property
@@ -81,6 +84,17 @@ def test_n8_a_replaced_key_is_asked_for_and_the_signature_passes(bench, server):
     assert bench.new_questions == [NAME.decode()]
     assert bench.judge(signed(MESSAGE, [KEY]))[0].reason is Reason.VERIFIED
     assert bench.events == [HIT]
+
+
+def test_it_is_told_before_name_servers_are_waited_for(bench, server):
+    third = ed_key(selector=b"third")
+    server.set_txt("third._domainkey.example.com", public_record(third.private))
+    bench.judge(signed(MESSAGE, [third]))
+    assert (len(bench.new_questions), len(bench.waits)) == (1, 1)
+    bench.judge(signed(MESSAGE, [third]))
+    assert (len(bench.new_questions), len(bench.waits)) == (1, 0), "its key is kept"
+    bench.judge(signed(MESSAGE, [KEY]))
+    assert (len(bench.new_questions), len(bench.waits)) == (2, 1), "a kept key that may have been replaced"
 
 
 def test_n8_only_the_doubtful_key_is_asked_for(bench, server):

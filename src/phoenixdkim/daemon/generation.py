@@ -66,6 +66,7 @@ class _Worker:
     control: Pipe
     stripe: int
     ready: bool = False
+    parked: bool = False
 
 
 @dataclass(slots=True)
@@ -171,6 +172,8 @@ class Leader:
                         time.sleep(0.002)
                     elif "ready" in message:
                         worker.ready = True
+                    elif "parked" in message:
+                        worker.parked = True
         return found
 
 
@@ -287,6 +290,7 @@ def _kill_all(leader: Leader) -> None:
 
 def _serve(leader: Leader, wanted: int) -> NoReturn:
     kill_at: float | None = None
+    told = False
     while True:
         # A worker's end shows at once: its control pipe closes.
         for message in leader.listen(_POLL):
@@ -305,6 +309,9 @@ def _serve(leader: Leader, wanted: int) -> NoReturn:
         leader.kill_hanging()
         leader.replace(wanted)
         if leader.parked is not None:
+            if not told and all(worker.parked for worker in leader.workers.values()):
+                leader.control.send({"parked": True})
+                told = True
             if not leader.workers:
                 os._exit(0)
             if kill_at is not None and time.monotonic() > kill_at:

@@ -33,6 +33,7 @@ from phoenixdkim.log import Log
 
 EXIT_UNAVAILABLE: Final = 69
 _START_TIMEOUT: Final = 40.0
+_PARK_TIMEOUT: Final = 5.0
 _CHECK_GRACE: Final = 5.0
 _TICK: Final = 0.5
 
@@ -48,6 +49,7 @@ class Generation:
     ready: dict[str, Any] | None = None
     failed: list[str] = field(default_factory=list)
     ended: bool = False
+    parked: bool = False
     draining_since: float = 0.0
 
 
@@ -228,9 +230,14 @@ class Supervisor:
         """Wait until generation and exporters have said yes or no. An exporter that does neither is not waited for."""
         deadline = time.monotonic() + _START_TIMEOUT
         grace = time.monotonic() + _CHECK_GRACE
+        before = len(hosts)
         while time.monotonic() < deadline:
             decided = generation.ready is not None or bool(generation.failed) or generation.ended
-            checking = any(host.state is State.CHECKING and host.pid for host in hosts.values())
+            checking = sum(host.state is State.CHECKING and host.pid != 0 for host in hosts.values())
+            if checking < before:
+                # Many of them take their time on a small machine; while they go on answering, nothing hangs.
+                grace = time.monotonic() + _CHECK_GRACE
+            before = checking
             if decided and (not checking or time.monotonic() > grace or bool(generation.failed)):
                 return
             self._listen(self._generations, [*self._hosts.values(), *self._retired, *hosts.values()], 0.2)
@@ -369,6 +376,7 @@ class Supervisor:
         self._adopt(generation, hosts)
         if old is not None:
             self._park(old)
+            self._await_parked(old)
         self._log.notice(f"reloaded; exporters: {', '.join(hosts) or 'none'}")
         self._notifier.ready(f"serving with {generation.ready['workers']} workers")
 
@@ -400,6 +408,13 @@ class Supervisor:
         for oldest in draining[: max(0, len(draining) - self._settings["max_generations"] + 1)]:
             self._log.warning(f"generation {oldest.number} still had sessions when too many generations were alive")
             oldest.pipe.send({"park": {"soft": 0.0, "hard": 1.0, "idle_is_done": True}})
+
+    def _await_parked(self, generation: Generation) -> None:
+        """Whoever reads that we have reloaded may rely on it that new connections meet the new configuration."""
+        deadline = time.monotonic() + _PARK_TIMEOUT
+        while not (generation.parked or generation.ended) and time.monotonic() < deadline:
+            self._listen(self._generations, [*self._hosts.values(), *self._retired], 0.05)
+            self._reap({})
 
     def _end(self, generation: Generation) -> None:
         if not generation.ended:
@@ -489,6 +504,8 @@ class Supervisor:
             generation.failed = message["failed"]
         elif "ready" in message:
             generation.ready = message
+        elif "parked" in message:
+            generation.parked = True
         elif "restarted" in message:
             batch = Batch()
             batch.add(events.WorkerRestarted())

@@ -21,7 +21,8 @@ from phoenixdkim.daemon.control import Pipe
 from phoenixdkim.dns import Resolver, ResolverOptions
 from phoenixdkim.ledger import Ledger
 from phoenixdkim.log import Log
-from phoenixdkim.milter.pymilter_engine import Engine, EngineOptions, Listener
+from phoenixdkim.milter.pymilter_engine import Engine, EngineOptions
+from phoenixdkim.milter.pymilter_listener import Listener
 from phoenixdkim.policy import Policy
 
 EXIT_SOFTWARE: Final = 70
@@ -78,12 +79,17 @@ def run_worker(
     engine = Engine(setting.policy, Resolver(setting.resolver, setting.policy.limits), writer, log, setting.engine)
     engine.register()
     listener = Listener(listening)
-    threading.Thread(target=_serve, args=(engine, log), name="libmilter", daemon=True).start()
+    engine.about_to_wait = listener.rouse
+    libmilter = threading.Thread(target=_serve, args=(engine, log), name="libmilter", daemon=True)
+    libmilter.start()
+    listener.serve(libmilter)
     control.send({"ready": os.getpid()})
     parked: Deadlines | None = None
     connected = True
     while parked is None:
         writer.beat(time.monotonic_ns())
+        # For whoever waits beside something else than name servers: a large message, half a packet.
+        listener.rouse()
         log.flush()
         if connected and select.select([control], [], [], _POLL)[0]:
             message = control.receive()
@@ -124,6 +130,7 @@ def _drain(engine: Engine, listener: Listener, deadlines: Deadlines, control: Pi
     quiet_since: float | None = None
     while True:
         now = time.monotonic()
+        listener.rouse()
         if now >= soft:
             engine.closing = True
         # Twice, because a connection may have been accepted between our two looks.

@@ -1,28 +1,22 @@
 """The engine on libmilter: drives a ``MessageSession`` from pymilter's low-level callbacks.
 
-This is the only module that imports pymilter. All answers that the protocol lets a filter leave out are negotiated
-away, so that a message costs three round trips, not thirty. Each callback is fenced: whatever goes wrong in one
-message is logged, counted and answered as configured, and the next message starts anew.
+This module and pymilter_listener are the only ones that import pymilter. All answers that the protocol lets a filter
+leave out are negotiated away, so that a message costs three round trips, not thirty. Each callback is fenced: whatever
+goes wrong in one message is logged, counted and answered as configured, and the next message starts anew.
 
 libmilter moves a session between threads from callback to callback: all state hangs on the context.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import os
-import shutil
-import socket
 import sys
-import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from enum import StrEnum
 from types import TracebackType
 from typing import Any, Final
 
@@ -33,7 +27,7 @@ from phoenixdkim.dkim.results import UnsignedReason
 from phoenixdkim.dns import Resolver
 from phoenixdkim.events import Stage
 from phoenixdkim.ledger import Batch, StripeWriter
-from phoenixdkim.log import Log, value
+from phoenixdkim.log import Log
 from phoenixdkim.milter.accounting import count, summary
 from phoenixdkim.milter.judging import conclude
 from phoenixdkim.milter.outcome import InsertField, Outcome
@@ -148,6 +142,8 @@ class Engine:
         meet another worker. Those under way get their verdict."""
         self.messages = 0
         """Messages under way."""
+        self.about_to_wait: Callable[[], None] = _nothing
+        """Called in the callback's thread before it waits for name servers."""
         self._policy = policy
         self._resolver = resolver
         self._writer = writer
@@ -394,7 +390,7 @@ class Engine:
         session = connection.session or self._begin(connection)
         if not connection.under_way:
             self._end_of_headers(connection, session)
-        return conclude(session, self._resolver, batch.add)
+        return conclude(session, self._resolver, batch.add, self.about_to_wait)
 
     def _reply(self, context: Any, connection: _Connection, outcome: Outcome) -> int:
         for edit in outcome.edits:
@@ -440,103 +436,13 @@ def _allow_large_packets() -> None:
     set_size(_MAX_PACKET)
 
 
+def _nothing() -> None:
+    return
+
+
 def _macro(context: Any, name: str) -> str:
     try:
         return context.getsymval(name) or ""
     except UnicodeDecodeError:
         # pymilter decodes macros as UTF-8; one that is not can't be had.
         return ""
-
-
-class ListenWay(StrEnum):
-    """How libmilter is brought to listen on a socket that it did not make."""
-
-    DESCRIPTOR = "fd"
-    DUPLICATE = "dup"
-
-
-class Listener:
-    """Our listening socket in libmilter's hands."""
-
-    def __init__(self, listening: socket.socket, way: ListenWay | None = None) -> None:
-        """Hand ``listening`` to libmilter, before ``Engine.run``.
-
-        Debian's libmilter takes a descriptor. Another one is given a throw-away socket of the same family, whose
-        descriptor is then replaced.
-
-        Raises:
-            OSError: neither way works.
-        """
-        listening.setblocking(False)
-        self.way = way or ListenWay.DESCRIPTOR
-        if self.way is ListenWay.DESCRIPTOR:
-            self.fd = listening.fileno()
-            try:
-                milter.setconn(f"fd:{self.fd}")
-                milter.opensocket(False)
-            except milter.error:
-                if way is not None:
-                    raise OSError("this libmilter takes no descriptor") from None
-                self.way = ListenWay.DUPLICATE
-        if self.way is ListenWay.DUPLICATE:
-            self.fd = _duplicate(listening)
-        self._before = _sockets()
-
-    def park(self) -> None:
-        """Take no more connections; those that are open go on.
-
-        libmilter polls this descriptor. With another listening socket behind it, that nobody can connect to, it
-        keeps polling, and connections that wait go to the other workers.
-        """
-        parked = socket.socket(socket.AF_UNIX)
-        parked.bind("")
-        parked.listen(1)
-        parked.setblocking(False)
-        os.dup2(parked.fileno(), self.fd, inheritable=False)
-        self._before |= {_link(parked.fileno()), _link(self.fd)}
-        # Kept open on purpose: the descriptor behind libmilter shares its file.
-        parked.detach()
-
-    def accepted(self) -> int:
-        """How many sockets libmilter has accepted and not closed, negotiated or not."""
-        return len(_sockets() - self._before)
-
-
-def _link(fd: int) -> str:
-    return os.readlink(f"/proc/self/fd/{fd}")
-
-
-def _sockets() -> set[str]:
-    found = set()
-    for name in os.listdir("/proc/self/fd"):
-        # The descriptor of the listing itself is gone when we look.
-        with contextlib.suppress(OSError):
-            link = os.readlink(f"/proc/self/fd/{name}")
-            if link.startswith("socket:"):
-                found.add(link)
-    return found
-
-
-def _duplicate(listening: socket.socket) -> int:
-    directory = tempfile.mkdtemp(prefix="phoenixdkim-")
-    try:
-        if listening.family == socket.AF_UNIX:
-            address = f"unix:{directory}/s"
-        elif listening.family == socket.AF_INET6:
-            address = "inet6:0@::1"
-        else:
-            address = "inet:0@127.0.0.1"
-        before = set(os.listdir("/proc/self/fd"))
-        try:
-            milter.setconn(address)
-            milter.opensocket(False)
-        except milter.error as error:
-            raise OSError(f"libmilter can't listen on {value(address)}: {error}") from error
-        for name in sorted(set(os.listdir("/proc/self/fd")) - before, key=int):
-            with contextlib.suppress(OSError):
-                if os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
-                    os.dup2(listening.fileno(), int(name), inheritable=False)
-                    return int(name)
-        raise OSError("libmilter's listening socket was not found")
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
