@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from phoenixdkim.dkim.results import Algorithm
 from phoenixdkim.keystore import make_private_key, public_record
 from phoenixdkim.metrics import CATALOGUE, Kind
-from phoenixdkim.testing.milter_client import Change, MilterClient, Reply, apply
+from phoenixdkim.testing.milter_client import MilterClient
+from phoenixdkim.testing.milter_protocol import Change, Reply, apply
 
 BOLD, DIM, GREEN, RED, END = (
     ("\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m") if sys.stdout.isatty() else [""] * 5

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Self
 
 from interop.peers import KeyPair
-from phoenixdkim.testing.milter_client import ALL_PROTOCOL, MilterClient, Protocol, Reply
+from phoenixdkim.testing.milter_client import MilterClient
+from phoenixdkim.testing.milter_protocol import ALL_PROTOCOL, Protocol, Reply
 
 FIELDS = [(b"From", b" a@example.com"), (b"To", b" b@example.net"), (b"Subject", b" hello")]
 BODY = b"Hello\r\n"

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.house import BODY, FIELDS, House, Load, StatsdReceiver
 from phoenixdkim.metrics import CATALOGUE, Kind
-from phoenixdkim.testing.milter_client import apply
+from phoenixdkim.testing.milter_protocol import apply
 
 EXPORTERS = """\
 [exporters.textfile]

@@ -19,7 +19,7 @@ from phoenixdkim.authres import parse
 from phoenixdkim.dkim.headers import parse_message
 from phoenixdkim.dkim.results import REASONS, Algorithm, Reason, Result
 from phoenixdkim.testing.dns_server import Behaviour, ScriptedDnsServer, txt
-from phoenixdkim.testing.milter_client import apply
+from phoenixdkim.testing.milter_protocol import apply
 from signed_mail import MESSAGE, rsa_key, signed, zone
 
 pytestmark = pytest.mark.daemon

@@ -24,7 +24,7 @@ from interop.peers import KeyPair
 from phoenixdkim.cli import main
 from phoenixdkim.dkim.headers import parse_message
 from phoenixdkim.testing.dns_server import Behaviour, ScriptedDnsServer, txt
-from phoenixdkim.testing.milter_client import Change, Reply, apply
+from phoenixdkim.testing.milter_protocol import Change, Reply, apply
 from requirement import requirement
 from tables.every import ROWS
 from tables.judge import demand_field, tables_of

@@ -15,7 +15,7 @@ from interop.peers import KeyPair
 from phoenixdkim.dkim.headers import parse_message
 from phoenixdkim.metrics import Snapshot
 from phoenixdkim.testing.dns_server import Behaviour, Fault, ScriptedDnsServer, txt
-from phoenixdkim.testing.milter_client import Reply
+from phoenixdkim.testing.milter_protocol import Reply
 from signed_mail import MESSAGE, ed_key, rsa_key, signed, zone
 
 RSA, ED = rsa_key(), ed_key()

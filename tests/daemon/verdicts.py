@@ -7,7 +7,8 @@ import threading
 from collections.abc import Sequence
 
 from daemon.house import BODY, FIELDS, House
-from phoenixdkim.testing.milter_client import Field, MilterClient, Reply, apply
+from phoenixdkim.testing.milter_client import MilterClient
+from phoenixdkim.testing.milter_protocol import Field, Reply, apply
 
 Answer = tuple[str, bytes, tuple[tuple[str, bytes, bytes], ...]]
 # What differs between two signatures of one message: when it was made, and what follows from it.

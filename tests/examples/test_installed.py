@@ -20,7 +20,7 @@ from interop.peers import KeyPair
 from phoenixdkim.events import event_types
 from phoenixdkim.metrics import CATALOGUE, Kind
 from phoenixdkim.testing.contract import series_of
-from phoenixdkim.testing.milter_client import apply
+from phoenixdkim.testing.milter_protocol import apply
 
 EXPORTERS = """\
 [exporters.textfile]

@@ -13,7 +13,7 @@ import pytest
 from pydantic import ConfigDict, model_validator
 
 from phoenixdkim.events import Event, MessageProcessed
-from phoenixdkim.exporters import inspection
+from phoenixdkim.exporters import inspection, interface
 from phoenixdkim.exporters.inspection import PluginRefused, inspect_plugin
 from phoenixdkim.hookspecs import HookSpecs, hookimpl
 from phoenixdkim.metrics import Kind, MetricSpec
@@ -139,7 +139,7 @@ class Surprising(Good):
 
 
 class Callable:
-    phoenixdkim_impl: ClassVar = dict.fromkeys(inspection._FORBIDDEN_OPTIONS)
+    phoenixdkim_impl: ClassVar = dict.fromkeys(interface._FORBIDDEN_OPTIONS)
 
     def __call__(self, now):
         return None
@@ -155,9 +155,9 @@ def test_what_is_called_is_what_was_checked(refused, monkeypatch):
     manager = pluggy.PluginManager("phoenixdkim")
     manager.add_hookspecs(HookSpecs)
     manager.register(plain)
-    (message,) = inspection._check_registered(manager, plain, {}, "plugin 'mine'")
+    (message,) = interface.check_registered(manager, plain, {}, "plugin 'mine'")
     assert message.startswith("plugin 'mine': 'phoenixdkim_event' is made on the fly")
-    monkeypatch.setattr(inspection, "_check_registered", lambda *_: [message])
+    monkeypatch.setattr(inspection, "check_registered", lambda *_: [message])
     assert refused(Surprising) == [message]
 
 

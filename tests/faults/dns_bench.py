@@ -18,7 +18,7 @@ from interop.peers import KeyPair
 from phoenixdkim.authres import parse
 from phoenixdkim.dkim.headers import parse_message
 from phoenixdkim.events import DnsResult
-from phoenixdkim.testing.milter_client import Reply, apply
+from phoenixdkim.testing.milter_protocol import Reply, apply
 
 QUICK = "query_timeout = 0.3\nmessage_timeout = 1.2\n"
 """For what never answers: two attempts take 0.9 seconds."""

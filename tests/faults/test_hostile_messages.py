@@ -16,7 +16,8 @@ import pytest
 
 from integration.daemon import AUTHSERV_ID, Daemon
 from interop.peers import KeyPair
-from phoenixdkim.testing.milter_client import Disposition, Field, MilterClient, Reply, apply
+from phoenixdkim.testing.milter_client import MilterClient
+from phoenixdkim.testing.milter_protocol import Disposition, Field, Reply, apply
 
 MB = 1_000_000
 CPU_SECONDS = 2.0

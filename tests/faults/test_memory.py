@@ -18,7 +18,8 @@ import pytest
 
 from faults.test_hostile_messages import NORMAL, PAIR, STRANGER, result_of, worker_of
 from integration.daemon import Daemon
-from phoenixdkim.testing.milter_client import Disposition, Field, MilterClient, MilterError, Reply
+from phoenixdkim.testing.milter_client import MilterClient, MilterError
+from phoenixdkim.testing.milter_protocol import Disposition, Field, Reply
 
 MB = 1_000_000
 KB = 1024

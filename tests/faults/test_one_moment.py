@@ -20,7 +20,8 @@ from daemon.house import signed as was_signed
 from faults.dns_bench import PATIENT, DnsBench, dns_bench
 from phoenixdkim.dkim.headers import parse_message
 from phoenixdkim.testing.dns_server import Behaviour, ScriptedDnsServer
-from phoenixdkim.testing.milter_client import Field, MilterClient, Step
+from phoenixdkim.testing.milter_client import MilterClient
+from phoenixdkim.testing.milter_protocol import Field, Step
 from signed_mail import MESSAGE, ed_key, signed
 
 pytestmark = pytest.mark.daemon

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from phoenixdkim.testing.milter_client import ALL_ACTIONS, ALL_PROTOCOL, Protocol, Step
+from phoenixdkim.testing.milter_protocol import ALL_ACTIONS, ALL_PROTOCOL, Protocol, Step
 
 Packet = tuple[bytes, bytes]
 

@@ -12,7 +12,7 @@ from fuzz.packets import Sequence, honest_message, sequence
 from fuzz.target import Wrong
 from fuzz.through_daemon import exchange, judge
 from interop.peers import KeyPair
-from phoenixdkim.testing.milter_client import ALL_PROTOCOL, Protocol
+from phoenixdkim.testing.milter_protocol import ALL_PROTOCOL, Protocol
 
 NEGOTIATED = struct.pack("!IcIII", 13, b"O", 6, 0x31, 0)
 ACCEPTED = struct.pack("!Ic", 1, b"c")

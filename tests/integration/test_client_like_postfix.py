@@ -9,7 +9,8 @@ import threading
 import pytest
 
 from integration.postfix import Postfix
-from phoenixdkim.testing.milter_client import MilterClient, Protocol
+from phoenixdkim.testing.milter_client import MilterClient
+from phoenixdkim.testing.milter_protocol import Protocol
 
 pytestmark = pytest.mark.postfix
 

@@ -20,7 +20,8 @@ from interop.judges import Records, SigningError, Verdict
 from interop.messages import WITH_IDENTITY, Case
 from interop.peers import KeyPair
 from phoenixdkim.dkim.headers import parse_message
-from phoenixdkim.testing.milter_client import Change, Field, MilterClient, Reply
+from phoenixdkim.testing.milter_client import MilterClient
+from phoenixdkim.testing.milter_protocol import Change, Field, Reply
 
 _START: Final = 30.0
 _ANSWER: Final = 30.0

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from phoenixdkim.milter.pymilter_listener import ListenWay
-from phoenixdkim.testing.milter_client import Disposition, MilterClient
+from phoenixdkim.testing.milter_client import MilterClient
+from phoenixdkim.testing.milter_protocol import Disposition
 
 FILTER = """\
 import socket, sys, threading, time

@@ -14,7 +14,7 @@ from daemon.house import BODY, FIELDS, House, signed
 from phoenixdkim import __version__
 from phoenixdkim.ledger import LedgerReader, families
 from phoenixdkim.metrics import HistogramSample, Snapshot
-from phoenixdkim.testing.milter_client import apply
+from phoenixdkim.testing.milter_protocol import apply
 from receivers.programs import eventually
 
 Series = tuple[str, tuple[tuple[str, str], ...]]

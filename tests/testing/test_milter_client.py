@@ -7,19 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from phoenixdkim.testing.milter_client import (
-    Change,
-    Disposition,
-    MilterClient,
-    MilterClosedError,
-    MilterError,
-    Modification,
-    Protocol,
-    Reply,
-    Step,
-    apply,
-    parse_address,
-)
+from phoenixdkim.testing.milter_client import MilterClient, MilterClosedError, MilterError, parse_address
+from phoenixdkim.testing.milter_protocol import Change, Disposition, Modification, Protocol, Reply, Step, apply
 
 Packet = tuple[bytes, bytes]
 

@@ -1,8 +1,4 @@
-"""Find a plugin by its entry point and check it against the hook specification.
-
-pluggy checks that an implementation asks for no argument that the specification lacks. It does not see annotations,
-lets arguments with defaults pass, skips functions without the marker, and its options (wrapper, optionalhook,
-specname, tryfirst, trylast) let a plugin run around others or escape its checks. All of that is refused here.
+"""Find a plugin by its entry point, and inspect it, its declarations and its table.
 
 Everything here runs plugin code, in a process of the plugin's own: whatever it raises is a fault with a name.
 """
@@ -11,10 +7,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
-import sysconfig
-import traceback
-import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -24,15 +16,12 @@ import pluggy
 from pydantic import ValidationError
 
 from phoenixdkim.exporters.declared import Declared, declare
+from phoenixdkim.exporters.described import MAX_MESSAGE, described
+from phoenixdkim.exporters.interface import check_interface, check_registered
 from phoenixdkim.hookspecs import API_VERSION, ENTRY_POINT_GROUP, PROJECT, HookSpecs
 from phoenixdkim.options import Options
 
-_HOOKS: Final = {name: getattr(HookSpecs, name) for name in vars(HookSpecs) if name.startswith(f"{PROJECT}_")}
-_FORBIDDEN_OPTIONS: Final = ("wrapper", "hookwrapper", "optionalhook", "tryfirst", "trylast", "specname")
-_MARK: Final = f"{PROJECT}_impl"
-_STDLIB: Final = sysconfig.get_path("stdlib") + "/"
 _MAX_FAULTS: Final = 40
-_MAX_MESSAGE: Final = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +165,7 @@ def _inspect(plugin: object, name: str, where: str, table: Mapping[str, Any]) ->
             " install releases of both that fit"
         )
         raise PluginRefused([TableFault((name,), f"{where}: {needs}")])
-    clean, messages = _check_interface(plugin, where)
+    clean, messages = check_interface(plugin, where)
     faults = [TableFault((name,), message) for message in messages]
     model, declared, more = _check_declarations(plugin, clean, name, where)
     faults += more
@@ -191,27 +180,9 @@ def _inspect(plugin: object, name: str, where: str, table: Mapping[str, Any]) ->
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise PluginRefused([TableFault((name,), f"{where}: {error}")]) from error
-    if messages := _check_registered(manager, plugin, clean, where):
+    if messages := check_registered(manager, plugin, clean, where):
         raise PluginRefused([TableFault((name,), message) for message in messages])
     return Inspected(manager, options, declared, where, f"{PROJECT}_event" in clean)
-
-
-def described(error: BaseException) -> str:
-    """An exception by type, words and place, whatever its own methods do."""
-    try:
-        words = str(error)
-    except BaseException:  # noqa: BLE001 - a plugin's exception may raise anything when it is shown
-        words = "(its text can't be shown)"
-    # The last line that is the plugin's own: neither ours, the import system's nor the standard library's.
-    own = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename != __file__
-        and not frame.filename.startswith("<frozen")
-        and (not frame.filename.startswith(_STDLIB) or "-packages/" in frame.filename)
-    ]
-    place = f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
-    return f"{type(error).__name__}: {words[:_MAX_MESSAGE]}{place}" if words else f"{type(error).__name__}{place}"
 
 
 def _refused(name: str, message: str) -> PluginRefused:
@@ -222,7 +193,7 @@ def _bounded(fault: TableFault) -> TableFault:
     """The fault with texts that are short and printable: plugin code may have put anything into them."""
 
     def plain(text: object) -> str:
-        shown = " ".join(str(text).split())[: 2 * _MAX_MESSAGE]
+        shown = " ".join(str(text).split())[: 2 * MAX_MESSAGE]
         return "".join(c if c.isprintable() else "?" for c in shown)
 
     path = tuple(part if isinstance(part, int) else plain(part)[:200] for part in fault.path)
@@ -306,132 +277,3 @@ def _table_faults(model: type[Options], name: str, error: ValidationError) -> li
 
 def _context(entry: Any) -> tuple[tuple[str, str], ...]:
     return tuple((name, str(value)) for name, value in entry.get("ctx", {}).items())
-
-
-def _check_interface(plugin: object, where: str) -> tuple[dict[str, object], list[str]]:
-    """The hook implementations without fault, by name, and what is wrong with the others."""
-    faults: list[str] = []
-    clean: dict[str, object] = {}
-    hooks = 0
-    for attribute in dir(plugin):
-        try:
-            member = inspect.getattr_static(plugin, attribute)
-        except AttributeError:
-            continue
-        function = member.__func__ if isinstance(member, (staticmethod, classmethod)) else member
-        marks = getattr(function, _MARK, None)
-        if marks is None:
-            if attribute.startswith(f"{PROJECT}_") and callable(function):
-                near = "" if attribute in _HOOKS else f", and there is no hook of that name{_near(attribute)}"
-                faults.append(
-                    f"{where}: '{attribute}' is not marked with @hookimpl of phoenixdkim.hookspecs and would never be"
-                    f" called{near}"
-                )
-            elif attribute.startswith(f"{PROJECT}_"):
-                faults.append(
-                    f"{where}: '{attribute}' is a {type(member).__name__}, which is never called; names that begin with"
-                    f" '{PROJECT}_' are hooks: write a plain method, or choose another name"
-                )
-            continue
-        hooks += 1
-        if wrong := _check_implementation(function, attribute, marks, where):
-            faults += wrong
-        else:
-            clean[attribute] = function
-    if not hooks:
-        faults.append(f"{where}: it implements no hook; mark methods with @hookimpl of phoenixdkim.hookspecs")
-    return clean, faults
-
-
-def _check_registered(
-    manager: pluggy.PluginManager, plugin: object, clean: Mapping[str, object], where: str
-) -> list[str]:
-    """Compare what pluggy will call with what was checked: a plugin can answer getattr differently each time."""
-    called: dict[str, object] = {}
-    for caller in manager.get_hookcallers(plugin) or ():
-        for implementation in caller.get_hookimpls():
-            called[caller.name] = getattr(implementation.function, "__func__", implementation.function)
-    return [
-        f"{where}: '{hook}' is made on the fly (by a property, __getattr__ or the like); write it as a plain method"
-        for hook in sorted({*called, *clean})
-        if called.get(hook) is not clean.get(hook)
-    ]
-
-
-def _near(name: str) -> str:
-    near = get_close_matches(name, _HOOKS, 1)
-    return f"; did you mean '{near[0]}'?" if near else f"; the hooks are {', '.join(_HOOKS)}"
-
-
-def _check_implementation(function: Any, name: str, marks: Any, where: str) -> list[str]:
-    if not isinstance(function, types.FunctionType) or not isinstance(marks, Mapping):
-        return [f"{where}: '{name}' is a {type(function).__name__}, which pluggy does not call; write a plain method"]
-    faults = [
-        f"{where}: '{name}': @hookimpl({option}=…) is not allowed; write @hookimpl alone"
-        + (", and give the method its hook's name" if option == "specname" else "")
-        for option in _FORBIDDEN_OPTIONS
-        if marks.get(option)
-    ]
-    if marks.get("specname"):
-        return faults
-    spec = _HOOKS.get(name)
-    if spec is None:
-        return [*faults, f"{where}: there is no hook '{name}'{_near(name)}"]
-    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
-        if not faults:
-            faults.append(f"{where}: '{name}' is a coroutine or generator, which would never run; write a plain 'def'")
-    elif inspect.isasyncgenfunction(function):
-        faults.append(f"{where}: '{name}' is a generator, which would never run; write a plain 'def'")
-    wanted = [parameter for parameter in inspect.signature(spec).parameters if parameter != "self"]
-    may = f"it may take: {', '.join(wanted)}" if wanted else "it takes no argument but self"
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.name == "self":
-            continue
-        if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
-            faults.append(f"{where}: '{name}': '*' and '/' are not allowed among its arguments; {may}")
-        elif parameter.name not in wanted:
-            faults.append(f"{where}: '{name}': there is no argument '{parameter.name}'; {may}")
-        elif parameter.default is not parameter.empty:
-            faults.append(
-                f"{where}: '{name}': argument '{parameter.name}' has a default; take it away, it is always passed"
-            )
-    faults += _check_annotations(function, spec, name, where)
-    return faults
-
-
-def _check_annotations(function: Any, spec: Any, name: str, where: str) -> list[str]:
-    expected = typing.get_type_hints(spec)
-    faults = []
-    for argument, given in inspect.get_annotations(function).items():
-        if argument not in expected:
-            continue
-        try:
-            hint = typing.get_type_hints(
-                types.SimpleNamespace(__annotations__={argument: given}), function.__globals__
-            )[argument]
-        except NameError:
-            # A name that only a type checker sees.
-            continue
-        except Exception as error:  # noqa: BLE001 - an annotation may be any expression
-            faults.append(f"{where}: '{name}': the annotation of '{argument}' can't be read: {described(error)}")
-            continue
-        if not _fits(argument, hint, expected[argument], name):
-            wanted = _shown(expected[argument])
-            faults.append(f"{where}: '{name}': '{argument}' is annotated {_shown(hint)}; the hook has {wanted}")
-    return faults
-
-
-def _fits(argument: str, hint: Any, expected: Any, name: str) -> bool:
-    if hint in (Any, object, expected):
-        return True
-    if argument == "return":
-        # What these two return is checked itself.
-        return name in (f"{PROJECT}_options", f"{PROJECT}_metrics")
-    origin = typing.get_origin(hint)
-    if origin is not None and origin is typing.get_origin(expected):
-        return typing.get_args(hint) in (typing.get_args(expected), (Any,))
-    return False
-
-
-def _shown(hint: Any) -> str:
-    return hint.__name__ if inspect.isclass(hint) and typing.get_origin(hint) is None else str(hint)

@@ -25,7 +25,8 @@ from typing import Any, Final
 
 from phoenixdkim import __version__
 from phoenixdkim.exporters.declared import schema_text
-from phoenixdkim.exporters.inspection import Inspected, PluginRefused, described, inspect_plugin
+from phoenixdkim.exporters.described import described
+from phoenixdkim.exporters.inspection import Inspected, PluginRefused, inspect_plugin
 from phoenixdkim.exporters.page import HostPage, Page
 from phoenixdkim.exporters.snapshots import snapshot
 from phoenixdkim.ledger import LAYOUT, LedgerReader
