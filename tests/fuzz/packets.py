@@ -22,12 +22,14 @@ class Sequence:
 
     Attributes:
         stream: its octets.
+        packets: how many it was made of; 0 for octets by chance.
         honest: the stream ends with an honest message, which must be signed.
         leading_space: SMFIP_HDR_LEADSPC was offered; None where the daemon can only guess, after QUIT_NC among
             clients that offered something else.
     """
 
     stream: bytes
+    packets: int
     honest: bool = False
     leading_space: bool | None = True
 
@@ -43,7 +45,7 @@ def sequence(chance: random.Random, wanted: Protocol) -> Sequence:
     if kind < 5:
         return _half_messages(chance, wanted)
     if kind == 5:
-        return Sequence(chance.randbytes(chance.randrange(200)))
+        return Sequence(chance.randbytes(chance.randrange(200)), 0)
     packets = [_negotiation(chance, hostile=chance.random() < 0.3), *_session(chance), *_message(chance)]
     if chance.random() < 0.4:
         packets += _message(chance)
@@ -52,7 +54,7 @@ def sequence(chance: random.Random, wanted: Protocol) -> Sequence:
     stream = b"".join(_wire(chance, packet) for packet in packets)
     if chance.random() < 0.25:
         stream = stream[: chance.randrange(len(stream) + 1)]
-    return Sequence(stream)
+    return Sequence(stream, len(packets))
 
 
 def _half_messages(chance: random.Random, wanted: Protocol) -> Sequence:
@@ -69,9 +71,10 @@ def _half_messages(chance: random.Random, wanted: Protocol) -> Sequence:
             packets += [(b"K", b""), *session]
     packets += honest_message(bool(offered & Protocol.HDR_LEADSPC))
     agreed = offered & wanted
-    stream = b"".join(_packet(*packet) for packet in packets if not agreed & _STEPS.get(packet[0], Protocol(0)))
+    sent = [packet for packet in packets if not agreed & _STEPS.get(packet[0], Protocol(0))]
+    stream = b"".join(_packet(*packet) for packet in sent)
     guessed = (b"K", b"") in packets
-    return Sequence(stream, True, None if guessed else bool(offered & Protocol.HDR_LEADSPC))
+    return Sequence(stream, len(sent), True, None if guessed else bool(offered & Protocol.HDR_LEADSPC))
 
 
 def honest_message(leading_space: bool) -> list[Packet]:

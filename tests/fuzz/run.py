@@ -42,11 +42,17 @@ class Ran:
     edges: int
     corpus: int
     status: int
+    packets: int = 0
 
     def row(self) -> str:
         rate = self.executions / self.seconds if self.seconds else 0
         state = "ok" if not self.status else f"FAILED, exit {self.status}"
         edges = f"{self.edges:6}" if self.edges else "     -"
+        if self.packets:
+            return (
+                f"{self.target:20} {self.engine:8} {self.executions:10} sequences  {self.seconds:8.1f} s"
+                f" {rate:8.0f}/s {self.packets} packets  {state}"
+            )
         return (
             f"{self.target:20} {self.engine:8} {self.executions:10} executions {self.seconds:8.1f} s"
             f" {rate:8.0f}/s {edges} edges {self.corpus:5} inputs kept  {state}"
@@ -130,6 +136,7 @@ def run(target: str, chosen: argparse.Namespace) -> Ran:
         max(edges, default=0),
         max(corpus, default=0),
         status,
+        sum(int(found) for found in re.findall(r"^packets: (\d+)", text, re.MULTILINE)),
     )
     if not status and not chosen.seconds and ran.executions < chosen.runs:
         # An engine that ends early and says nothing must not pass for one that ran.

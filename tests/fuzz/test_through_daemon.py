@@ -28,9 +28,9 @@ def inserted(value: bytes, name: bytes = b"DKIM-Signature") -> bytes:
 
 def test_a_fit_answer() -> None:
     received = NEGOTIATED + ACCEPTED + inserted(b" v=1;\n\tb=x") + ACCEPTED
-    judge(Sequence(b"", True), received)
-    judge(Sequence(b""), received[:-3])
-    judge(Sequence(b""), b"")
+    judge(Sequence(b"", 1, True), received)
+    judge(Sequence(b"", 1), received[:-3])
+    judge(Sequence(b"", 1), b"")
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_fit_answer() -> None:
 )
 def test_no_fit_answer_to_an_honest_message(received: bytes) -> None:
     with pytest.raises(Wrong):
-        judge(Sequence(b"", True), received)
+        judge(Sequence(b"", 1, True), received)
 
 
 def test_sequences_are_the_same_for_the_same_chance() -> None:
@@ -69,8 +69,8 @@ def test_mail_goes_on_after_what_libmilter_can_not_bear() -> None:
         odd = packet(b"D", b"Ma\0") * 10
         message = b"".join(packet(*part) for part in honest_message(True) if part[0] not in (b"R", b"T", b"N"))
         for _ in range(5):
-            for received in exchange(house.address, [Sequence(offer + client + odd + message)] * 4):
-                judge(Sequence(b""), received)
+            for received in exchange(house.address, [Sequence(offer + client + odd + message, 4)] * 4):
+                judge(Sequence(b"", 1), received)
         reply = None
         for _ in range(20):
             try:

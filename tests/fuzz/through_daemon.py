@@ -180,7 +180,7 @@ def run(runs: int, seconds: int, seed: int) -> int:
     print(f"seed: {seed}", flush=True)
     chance = random.Random(seed)
     ends = time.monotonic() + seconds if seconds else float("inf")
-    done = honest = 0
+    done = packets = honest = 0
     with _house() as house:
         house.send()
         with house.client() as client:
@@ -197,13 +197,16 @@ def run(runs: int, seconds: int, seed: int) -> int:
                 print(f"input: {path}\nreplay: scripts/fuzz daemon --replay {path}", file=sys.stderr, flush=True)
                 raise
             done += len(batch)
+            packets += sum(sent.packets for sent in batch)
             honest += sum(sent.honest for sent in batch)
             if done == 5 * BATCH:
                 watch.settle()
             if done % (50 * BATCH) == 0:
                 print(f"executions: {done}", flush=True)
         print(
-            f"executions: {done}\nhonest messages at their ends: {honest}\nkilobytes grown: {watch.growth}", flush=True
+            f"executions: {done}\npackets: {packets}\nhonest messages at their ends: {honest}\n"
+            f"kilobytes grown: {watch.growth}",
+            flush=True,
         )
     return 0
 
@@ -223,7 +226,7 @@ def replay(file: Path) -> int:
         for number, line in enumerate(file.read_text().splitlines(), 1):
             stream, honest, leading_space = json.loads(line)
             print(f"sequence {number}", flush=True)
-            _batch(house, [Sequence(bytes.fromhex(stream), honest, leading_space)])
+            _batch(house, [Sequence(bytes.fromhex(stream), 0, honest, leading_space)])
             watch.after_batch()
     print(f"daemon: {file} runs as it should")
     return 0
