@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import re
-import socket
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import dns.rcode
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.house import House
-from interop.peers import KeyPair
-from phoenixdkim.authres import parse
-from phoenixdkim.dkim.headers import parse_message
+from daemon.dns_bench import DnsBench, dns_bench
 from phoenixdkim.dkim.results import REASONS, Algorithm, Reason, Result
 from phoenixdkim.testing.dns_server import Behaviour, ScriptedDnsServer, txt
-from phoenixdkim.testing.milter_protocol import apply
 from signed_mail import MESSAGE, rsa_key, signed, zone
 
 pytestmark = pytest.mark.daemon
@@ -27,10 +19,7 @@ pytestmark = pytest.mark.daemon
 KEY = rsa_key()
 NAME = b"r._domainkey.example.com"
 RECORD = zone(KEY)[NAME][0]
-EXPORTERS = """\
-[exporters.http]
-listen = "127.0.0.1:{port}"
-"""
+COUNTED = re.compile("phoenixdkim_(messages|.*verif.*)_total")
 
 
 @dataclass(frozen=True)
@@ -71,95 +60,41 @@ CASES = {
 }
 
 
-Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
+@pytest.fixture(scope="module")
+def server() -> Iterator[ScriptedDnsServer]:
+    with ScriptedDnsServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def bench(server: ScriptedDnsServer) -> Iterator[DnsBench]:
+    with dns_bench(f'nameservers = ["{server.address}"]\ncache_size = 0') as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_field_line_and_counters_tell_the_same(bench: DnsBench, server: ScriptedDnsServer, name: str) -> None:
+    case = CASES[name]
+    server.set(NAME.decode(), case.behaviour)
+    told = bench.send(case.message)
+
+    words = None if case.result is Result.PASS or case.result is Result.NONE else REASONS[case.reason].text.encode()
+    assert told.methods == (b"dkim",)
+    assert told.results == ((case.result.encode(), words),)
+
+    assert (told.line["action"], told.line["result"], told.line["reason"]) == ("verify", case.result, case.reason)
+    assert told.line["a"] == (case.algorithm or "-")
+    assert told.line["d"] == ("-" if case.algorithm is None else "example.com")
+
+    counted = {key: value for key, value in told.gained.items() if value and COUNTED.fullmatch(key[0])}
+    expected = {series("messages"): 1.0, series("verifications", result=case.result): 1.0}
+    if case.algorithm is not None:
+        expected[series("signature_verifications", result=case.result, algorithm=case.algorithm)] = 1.0
+    assert counted == expected
 
 
 def series(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
     return f"phoenixdkim_{name}_total", frozenset(labels.items())
-
-
-class Watched:
-    """The daemon with a DNS server on a string, and its counters at any moment."""
-
-    def __init__(self, house: House, server: ScriptedDnsServer, port: int) -> None:
-        self.house = house
-        self.server = server
-        self._url = f"http://127.0.0.1:{port}/metrics"
-
-    def counters(self) -> Series:
-        with urllib.request.urlopen(self._url, timeout=10) as answer:
-            text = answer.read().decode()
-        return {
-            (sample.name, frozenset(sample.labels.items())): sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-            if sample.name.endswith("_total") and "exporter" not in sample.name
-        }
-
-    def wait_until_scraped(self) -> None:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                self.counters()
-                return
-            except OSError:
-                assert time.monotonic() < deadline, self.house.log()
-                time.sleep(0.05)
-
-    def gained(self, before: Series) -> Series:
-        return {name: value - before[name] for name, value in self.counters().items() if value != before[name]}
-
-
-@pytest.fixture(scope="module")
-def watched() -> Iterator[Watched]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    with (
-        ScriptedDnsServer() as server,
-        House(
-            KeyPair.rsa("example.net"),
-            dns=f'nameservers = ["{server.address}"]\ncache_size = 0',
-            exporters=EXPORTERS.format(port=port),
-        ) as house,
-    ):
-        made = Watched(house, server, port)
-        made.wait_until_scraped()
-        yield made
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_field_line_and_counters_tell_the_same(watched: Watched, name: str) -> None:
-    case = CASES[name]
-    watched.server.set(NAME.decode(), case.behaviour)
-    before = watched.counters()
-    fields, body = parse_message(case.message)
-    sent = [(field.name, field.value) for field in fields]
-    with watched.house.client() as client:
-        reply = client.send_message(sent, body, client_address="203.0.113.9", macros={"i": f"CASE{name}"})
-
-    added = [value for field, value in apply(reply, sent) if field == b"Authentication-Results"]
-    assert len(added) == 1
-    clauses = parse(added[0]).results
-    words = None if case.result is Result.PASS or case.result is Result.NONE else REASONS[case.reason].text.encode()
-    assert [(clause.method, clause.result, clause.reason) for clause in clauses] == [
-        (b"dkim", case.result.encode(), words)
-    ]
-
-    watched.house.wait_for(f"CASE{name}: summary ")
-    line = re.search(f"CASE{name}: summary (.*)", watched.house.log())
-    assert line is not None
-    said = dict(part.split("=", 1) for part in line[1].split())
-    assert (said["action"], said["result"], said["reason"]) == ("verify", case.result, case.reason)
-    assert said["a"] == (case.algorithm or "-")
-    assert said["d"] == ("-" if case.algorithm is None else "example.com")
-
-    gained = watched.gained(before)
-    told = {key: value for key, value in gained.items() if "verif" in key[0] or key[0] == "phoenixdkim_messages_total"}
-    expected = {series("messages"): 1.0, series("verifications", result=case.result): 1.0}
-    if case.algorithm is not None:
-        expected[series("signature_verifications", result=case.result, algorithm=case.algorithm)] = 1.0
-    assert told == expected
 
 
 def test_every_result_of_the_enum_is_shown_to_occur() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from faults.dns_bench import PATIENT, DnsBench, Told, dns_bench
+from daemon.dns_bench import PATIENT, DnsBench, Told, dns_bench
 from phoenixdkim.dkim.results import Reason
 from phoenixdkim.events import DnsResult
 from phoenixdkim.keystore import public_record

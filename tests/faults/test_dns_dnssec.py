@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.dns_bench import PATIENT, DnsBench, Told, dns_bench
+from daemon.dns_bench import PATIENT, DnsBench, Told, dns_bench
 from faults.signed_zones import BROKEN, INSECURE, LAME, SECURE, SignedZones
 from phoenixdkim.dkim.results import REASONS, DnssecStatus, Reason
 from phoenixdkim.keystore import public_record

@@ -10,8 +10,8 @@ from pathlib import Path
 import dns.rcode
 import pytest
 
+from daemon.dns_bench import PATIENT, DnsBench, dns_bench
 from daemon.house import signed as was_signed
-from faults.dns_bench import PATIENT, DnsBench, dns_bench
 from phoenixdkim.dkim.headers import parse_message
 from phoenixdkim.keystore import public_record
 from phoenixdkim.testing.dns_server import Behaviour, ScriptedDnsServer

@@ -14,8 +14,8 @@ import dns.rcode
 import pytest
 
 from asking import LATE
+from daemon.dns_bench import PATIENT, QUICK, DnsBench, Told, dns_bench
 from dns_rows import ABSENT, FOUND, TIMEOUT, rows
-from faults.dns_bench import PATIENT, QUICK, DnsBench, Told, dns_bench
 from phoenixdkim.dkim.results import REASONS, DnssecStatus, Reason
 from phoenixdkim.dkim.sign import SigningKey
 from phoenixdkim.events import CacheResult, DnsResult

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.dns_bench import PATIENT, dns_bench
+from daemon.dns_bench import PATIENT, dns_bench
 from phoenixdkim.dkim.results import Algorithm, Reason
 from phoenixdkim.dkim.sign import SigningKey
 from phoenixdkim.keystore import public_record

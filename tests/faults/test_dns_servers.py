@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.dns_bench import PATIENT, DnsBench, dns_bench
+from daemon.dns_bench import PATIENT, DnsBench, dns_bench
 from phoenixdkim.keystore import public_record
 from phoenixdkim.testing.dns_server import Behaviour, Fault, ScriptedDnsServer, txt
 from signed_mail import MESSAGE, ed_key, signed

@@ -15,9 +15,9 @@ from contextlib import ExitStack, contextmanager
 import dns.rcode
 import pytest
 
+from daemon.dns_bench import PATIENT, DnsBench, dns_bench
 from daemon.house import BODY, FIELDS, House
 from daemon.house import signed as was_signed
-from faults.dns_bench import PATIENT, DnsBench, dns_bench
 from phoenixdkim.dkim.headers import parse_message
 from phoenixdkim.testing.dns_server import Behaviour, ScriptedDnsServer
 from phoenixdkim.testing.milter_client import MilterClient

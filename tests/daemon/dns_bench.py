@@ -37,12 +37,14 @@ class Told:
     """What was said of one message.
 
     Attributes:
-        results: of each clause of Authentication-Results, result and words.
+        methods: of each clause of Authentication-Results.
+        results: of each clause, result and words.
         line: the summary line's words.
         gained: what each series grew by.
     """
 
     reply: Reply
+    methods: tuple[bytes, ...]
     results: tuple[tuple[bytes, bytes | None], ...]
     line: dict[str, str]
     gained: Series
@@ -102,13 +104,16 @@ class DnsBench:
         with self.house.client() as client:
             reply = client.send_message(sent, body, client_address="203.0.113.9", macros={"i": queue_id})
         added = [value for field, value in apply(reply, sent) if field == b"Authentication-Results"]
-        results = tuple((clause.result, clause.reason) for clause in parse(added[0]).results) if added else ()
+        assert len(added) <= 1
+        clauses = parse(added[0]).results if added else ()
+        methods = tuple(clause.method for clause in clauses)
+        results = tuple((clause.result, clause.reason) for clause in clauses)
         self.house.wait_for(f"{queue_id}: summary ")
         line = re.search(f"{queue_id}: summary (.*)", self.house.log())
         assert line is not None
         words = dict(part.split("=", 1) for part in line[1].split())
-        after = self.counters()
-        return Told(reply, results, words, {name: value - before[name] for name, value in after.items()})
+        gained = {name: value - before[name] for name, value in self.counters().items()}
+        return Told(reply, methods, results, words, gained)
 
 
 @contextmanager
