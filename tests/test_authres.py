@@ -112,6 +112,55 @@ def test_a12_long_values_are_left_out_not_cut() -> None:
     assert b"header.i" not in properties(build(US, [verdict(identity=b"a" * 2000 + b"@b.example")]))
 
 
+def test_a03_octet_for_octet() -> None:
+    """Names are in lower case, which our own reader would not miss."""
+    passed = build(US, [verdict(detail="a g\xfcltig key", testing=True)]).replace(b"\r\n\t", b" ")
+    assert passed == (
+        b' mx.example.com; dkim=pass reason="a g?ltig key" (2048-bit key, testing) header.d=example.net'
+        b" header.i=joe@sub.example.net header.s=s1 header.a=rsa-sha256 header.b=abcdefgh"
+    )
+    failed = build(US, [verdict(Reason.EXPIRED, key_bits=None, algorithm=Algorithm.OTHER, identity=b"@", b=b"")])
+    assert failed.replace(b"\r\n\t", b" ") == (
+        b' mx.example.com; dkim=permerror reason="signature expired" header.d=example.net header.s=s1'
+    )
+    assert build(US, (), reason="message not signed") == b' mx.example.com;\r\n\tdkim=none reason="message not signed"'
+    assert build(US, ()) == b" mx.example.com;\r\n\tdkim=none"
+
+
+@pytest.mark.parametrize(
+    "identity, written",
+    [
+        (b"@example.net", b"@example.net"),
+        (b"joe@example.net", b"joe@example.net"),
+        (b"joe@example.net@evil.example", b'"joe@example.net@evil.example"'),
+        (b"joe@", b'"joe@"'),
+        (b"joe", b"joe"),
+        (b"j;oe@example.net", b'"j;oe@example.net"'),
+    ],
+)
+def test_a05_a_pvalue_is_quoted_unless_it_is_plain(identity: bytes, written: bytes) -> None:
+    """RFC 8601 section 2.2: value, or one "@" with a domain after it."""
+    assert b" header.i=" + written + b" " in build(US, [verdict(identity=identity)]).replace(b"\r\n\t", b" ")
+
+
+@pytest.mark.parametrize(
+    "identity, stays",
+    [(b"a" * 900, True), (b"a" * 901, False), (b"a;" + b"a" * 896, True), (b"a;" + b"a" * 897, False)],
+    ids=["plain", "plain, too long", "quoted", "quoted, too long"],
+)
+def test_a12_the_longest_value(identity: bytes, stays: bool) -> None:
+    assert (b"header.i" in properties(build(US, [verdict(identity=identity)]))) == stays
+
+
+def test_a04_b_that_is_all_of_one() -> None:
+    """Nothing is longer than the signature is; two that are alike stay alike."""
+    values = [b"abcdefgh", b"abcdefghijkl", b"abcdefghijkl"]
+    found = [properties(build(US, [verdict(b=b) for b in values]), at)[b"header.b"] for at in range(3)]
+    assert found == values
+    long = [b"a" * 70 + b"b", b"a" * 70 + b"c"]
+    assert {len(properties(build(US, [verdict(b=b) for b in long]), at)[b"header.b"]) for at in range(2)} == {64}
+
+
 def test_e05_utf8_values() -> None:
     value = build(US, [verdict(domain="exämple.net".encode())])
     assert properties(value)[b"header.d"] == "exämple.net".encode()

@@ -201,6 +201,7 @@ def test_s12_pieces_do_not_matter(pieces: list[bytes]) -> None:
         (b"Subject: a\r\r\n b", True, False),
         (b"Subject:" + b"x" * 990, False, False),
         (b"Subject:" + b"x" * 991, False, True),
+        (b"Subject:" + b"x" * 990 + b"\r\n b", False, False),
         (b"Subject: a\r\n " + b"x" * 997, False, False),
         (b"Subject: a\r\n " + b"x" * 998, False, True),
         (b"Subject: " + b"x" * 900 + b"\r\n " + b"x" * 900, False, False),
