@@ -66,6 +66,8 @@ def _prefixes(verdicts: Sequence[SignatureVerdict]) -> list[bytes]:
         for index, verdict in enumerate(verdicts):
             if lengths[index] == length and len(verdict.b) > length and alike[verdict.b[:length]] > 1:
                 lengths[index] = length + 4
+        if length + 4 not in lengths:
+            break
     return [verdict.b[:length] for verdict, length in zip(verdicts, lengths, strict=True)]
 
 

@@ -6,18 +6,21 @@ import importlib
 import random
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from fuzz.guard import Guard
 
 
-def run(name: str, runs: int, seconds: int, seed: int) -> int:
-    """Run a target that many times, or for that long."""
+def run(name: str, runs: int, seconds: int, seed: int, corpus: Path | None) -> int:
+    """Run a target that many times, or for that long, from its seeds and from what atheris has kept in ``corpus``."""
     target = importlib.import_module(f"fuzz.targets.{name}").TARGET
     guard = Guard(name, target.execute)
     seed = seed or random.SystemRandom().getrandbits(32)
     print(f"seed: {seed}", flush=True)
     chance = random.Random(seed)
     seeds = list(target.seeds())
+    if corpus is not None:
+        seeds += [path.read_bytes() for path in sorted(corpus.iterdir())]
     ends = time.monotonic() + seconds if seconds else float("inf")
     done = 0
     for data in seeds:

@@ -68,6 +68,7 @@ def arguments(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=0, help="end a target after that time, however many it ran")
     parser.add_argument("--seed", type=int, default=0, help="of the mutations; default another one each time")
     parser.add_argument("--engine", choices=["auto", "atheris", "plain"], default="auto")
+    parser.add_argument("--corpus", type=Path, metavar="DIRECTORY", help="plain: more inputs to begin with")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="targets at once")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run one input and end")
     parser.add_argument("--worker", type=Path, metavar="SCRATCH", help=argparse.SUPPRESS)
@@ -108,7 +109,7 @@ def worker(chosen: argparse.Namespace) -> int:
         return guided.run(chosen.targets[0], chosen.runs, chosen.seconds, chosen.seed, chosen.worker)
     from fuzz import plain
 
-    return plain.run(chosen.targets[0], chosen.runs, chosen.seconds, chosen.seed)
+    return plain.run(chosen.targets[0], chosen.runs, chosen.seconds, chosen.seed, chosen.corpus)
 
 
 def run(target: str, chosen: argparse.Namespace) -> Ran:
@@ -119,6 +120,8 @@ def run(target: str, chosen: argparse.Namespace) -> Ran:
     started = time.monotonic()
     with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory(prefix="pdkim-fuzz-") as scratch:
         command += ["--worker", scratch]
+        if chosen.corpus:
+            command += ["--corpus", str(chosen.corpus)]
         status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False).returncode
         seconds = time.monotonic() - started
         log.seek(0)
