@@ -155,7 +155,7 @@ def main(given: list[str]) -> int:
     if chosen.worker:
         return worker(chosen)
     if chosen.engine == "plain":
-        print("atheris is not here: plain mutation, not guided by coverage")
+        print("plain mutation, not guided by coverage")
     failed = False
     with ThreadPoolExecutor(chosen.jobs) as pool:
         for ran in pool.map(lambda target: run(target, chosen), chosen.targets or [DAEMON, *TARGETS]):
