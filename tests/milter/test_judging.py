@@ -44,6 +44,7 @@ class Bench:
         self.now += 60
         self.events: list[object] = []
         self.waits: list[None] = []
+        self.resolver.about_to_wait = lambda: self.waits.append(None)
         self.asked = len(server.questions())
 
     def judge(self, message: bytes):
@@ -55,9 +56,7 @@ class Bench:
         session.end_of_headers()
         session.body(body)
         self.events, self.waits = [], []
-        outcome = conclude(
-            session, self.resolver, lambda event, _seconds: self.events.append(event), lambda: self.waits.append(None)
-        )
+        outcome = conclude(session, self.resolver, lambda event, _seconds: self.events.append(event))
         return outcome.verdicts
 
     @property
@@ -95,6 +94,8 @@ def test_it_is_told_before_name_servers_are_waited_for(bench, server):
     assert (len(bench.new_questions), len(bench.waits)) == (1, 0), "its key is kept"
     bench.judge(signed(MESSAGE, [KEY]))
     assert (len(bench.new_questions), len(bench.waits)) == (2, 1), "a kept key that may have been replaced"
+    bench.judge(signed(MESSAGE, [KEY]))
+    assert (len(bench.new_questions), len(bench.waits)) == (2, 0), "it was asked for just now"
 
 
 def test_n8_only_the_doubtful_key_is_asked_for(bench, server):

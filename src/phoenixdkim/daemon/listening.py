@@ -138,7 +138,7 @@ def _listen_unix(path: str, mode: int, group: str) -> ListeningSocket:
         made.listen(BACKLOG)
         found = os.lstat(path)
         return ListeningSocket(made, f"unix:{path}", path, (found.st_dev, found.st_ino), lock)
-    except BaseException:
+    except BaseException:  # whatever it is goes on; the lock must not outlive it
         os.close(lock)
         raise
 

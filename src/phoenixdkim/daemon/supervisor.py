@@ -114,7 +114,7 @@ class Supervisor:
             raise StartRefused([f"phoenixdkim: {error}"], EXIT_UNAVAILABLE) from error
         try:
             self._start(loaded, config)
-        except BaseException:
+        except BaseException:  # whatever it is goes on; no process may stay behind
             self._kill_everything()
             self._listening.close()
             raise

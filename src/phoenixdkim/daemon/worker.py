@@ -76,10 +76,11 @@ def run_worker(
         signal.signal(number, signal.SIG_IGN)
     ledger.claim(stripe, os.getpid())
     writer = ledger.writer(stripe)
-    engine = Engine(setting.policy, Resolver(setting.resolver, setting.policy.limits), writer, log, setting.engine)
+    resolver = Resolver(setting.resolver, setting.policy.limits)
+    engine = Engine(setting.policy, resolver, writer, log, setting.engine)
     engine.register()
     listener = Listener(listening)
-    engine.about_to_wait = listener.rouse
+    resolver.about_to_wait = listener.rouse
     libmilter = threading.Thread(target=_serve, args=(engine, log), name="libmilter", daemon=True)
     libmilter.start()
     listener.serve(libmilter)

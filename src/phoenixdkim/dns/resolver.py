@@ -44,6 +44,10 @@ class _Flight:
         self.answer: KeyAnswer | None = None
 
 
+def _nothing() -> None:
+    return
+
+
 def _unavailable(reason: Reason) -> KeyAnswer:
     return KeyAnswer(KeyOutcome.UNAVAILABLE, (), DnssecStatus.UNAVAILABLE, reason)
 
@@ -62,6 +66,8 @@ class Resolver:
     """
 
     def __init__(self, options: ResolverOptions, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self.about_to_wait: Callable[[], None] = _nothing
+        """Called in the caller's thread before it waits for an answer."""
         self._options = options
         self._clock = clock
         self._cache = KeyCache(options.cache_size, clock)
@@ -138,6 +144,7 @@ class Resolver:
         answers: dict[bytes, KeyAnswer] = {}
         futures = [(name, self._submit(name, until, since)) for name in names[1:]]
         if names:
+            self.about_to_wait()
             answers[names[0]] = self._told(self._resolve(names[0], until, since), record)
         for name, future in futures:
             answers[name] = self._told(self._collect(future, until), record)

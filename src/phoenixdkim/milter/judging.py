@@ -7,8 +7,6 @@ more, if it has been kept for a while, and the session judges again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from phoenixdkim.dkim.keys import KeyAnswer, KeyOutcome
 from phoenixdkim.dns.resolver import Record, Resolver
 from phoenixdkim.events import CacheResult, DnsCacheLookup
@@ -16,28 +14,22 @@ from phoenixdkim.milter.outcome import Outcome
 from phoenixdkim.milter.session import MessageSession
 
 
-def conclude(session: MessageSession, resolver: Resolver, record: Record, about_to_wait: Callable[[], None]) -> Outcome:
+def conclude(session: MessageSession, resolver: Resolver, record: Record) -> Outcome:
     """Finish a session, whose headers have ended, with the keys that it asks for.
 
     All look-ups together end within the resolver's ``message_timeout``.
 
     Args:
         record: takes the events of the look-ups.
-        about_to_wait: called when name servers may have to be waited for, just before.
     """
     names = session.key_names
     if not names:
         return session.end_of_message({})
     deadline = resolver.deadline()
-    answers = _kept(names, resolver, record)
-    if answers is None:
-        about_to_wait()
-        answers = resolver.look_up(names, record, deadline)
+    answers = _kept(names, resolver, record) or resolver.look_up(names, record, deadline)
     outcome = session.end_of_message(answers)
-    if session.doubtful:
-        about_to_wait()
-        if fresh := resolver.recheck(session.doubtful, record, deadline):
-            outcome = session.end_of_message({**answers, **fresh})
+    if session.doubtful and (fresh := resolver.recheck(session.doubtful, record, deadline)):
+        outcome = session.end_of_message({**answers, **fresh})
     return outcome
 
 

@@ -142,8 +142,6 @@ class Engine:
         meet another worker. Those under way get their verdict."""
         self.messages = 0
         """Messages under way."""
-        self.about_to_wait: Callable[[], None] = _nothing
-        """Called in the callback's thread before it waits for name servers."""
         self._policy = policy
         self._resolver = resolver
         self._writer = writer
@@ -390,7 +388,7 @@ class Engine:
         session = connection.session or self._begin(connection)
         if not connection.under_way:
             self._end_of_headers(connection, session)
-        return conclude(session, self._resolver, batch.add, self.about_to_wait)
+        return conclude(session, self._resolver, batch.add)
 
     def _reply(self, context: Any, connection: _Connection, outcome: Outcome) -> int:
         for edit in outcome.edits:
@@ -434,10 +432,6 @@ def _allow_large_packets() -> None:
         return
     set_size.restype, set_size.argtypes = ctypes.c_size_t, [ctypes.c_size_t]
     set_size(_MAX_PACKET)
-
-
-def _nothing() -> None:
-    return
 
 
 def _macro(context: Any, name: str) -> str:

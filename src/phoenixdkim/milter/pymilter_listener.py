@@ -95,6 +95,7 @@ class Listener:
         while not (accepted := _sockets() - self._before):
             if time.monotonic() > deadline:
                 raise OSError(f"libmilter accepted no connection within {_ACCEPT_DEADLINE:g} s")
+            # Not time.sleep(), which libfaketime breaks; nothing tells of what libmilter accepts.
             select.select([], [], [], 0.001)
         self._before |= accepted
         os.dup2(self._listening.fileno(), self.fd, inheritable=False)

@@ -283,7 +283,7 @@ def _listen(address: HostPort) -> socket.socket:
         made.bind((address.host, address.port))
         made.listen(_BACKLOG)
         made.setblocking(False)
-    except BaseException:
+    except BaseException:  # whatever it is goes on; the socket must not stay open
         made.close()
         raise
     return made

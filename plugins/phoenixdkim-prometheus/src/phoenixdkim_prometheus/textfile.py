@@ -124,7 +124,7 @@ class TextfileExporter:
                 finally:
                     os.close(fd)
                 os.replace(name, os.path.basename(self._path), src_dir_fd=directory, dst_dir_fd=directory)
-            except BaseException:
+            except BaseException:  # whatever it is goes on; no half file may stay
                 _unlink(name, directory)
                 raise
         finally:
