@@ -9,6 +9,8 @@ import pytest
 FOUND = [
     # The words after a version were not looked at.
     ("authres_forged", "our-name-after-a-version", b" mex 0 \x9e mex mx.example.com 5 \x9e xa\0.\0\0\x1c.\xd0"),
+    # A form feed was counted as the end of a line.
+    ("config", "a-form-feed-and-no-end", b"a = '\x0c"),
 ]
 
 

@@ -122,11 +122,13 @@ def _syntax_fault(path: str, text: str, message: str) -> Fault:
     matched = _POSITION.match(message)
     if matched is None:
         return Fault(path, 0, (), f"is no TOML: {message}")
-    line = int(matched[2]) if matched[2] else max(1, len(text.splitlines()))
+    # str.splitlines() also splits at form feeds and U+2028, where no editor and no TOML parser begins a line.
+    lines = text.removesuffix("\n").split("\n")
+    line = int(matched[2]) if matched[2] else len(lines)
     what = matched[1][:1].lower() + matched[1][1:]
     column = f" at column {matched[3]}" if matched[3] else " at the end of the file"
-    lines = text.splitlines()
     excerpt = lines[line - 1].strip()[:60] if 0 < line <= len(lines) else ""
+    excerpt = "".join(character if character.isprintable() else "?" for character in excerpt)
     return Fault(path, line, (), f"is no TOML: {what}{column}: {excerpt}")
 
 

@@ -14,7 +14,7 @@ def execute(data: bytes) -> None:
     errors = [fault for fault in found.faults if fault.is_error]
     check((found.config is None) == bool(errors), "neither a configuration nor an error, or both", errors)
     for fault in found.faults:
-        check(fault.message and 0 <= fault.line <= text.count("\n") + text.count("\r") + 1, "a fault", fault)
+        check(fault.message and 0 <= fault.line <= text.count("\n") + 1, "a fault", fault)
 
 
 def seeds() -> Iterator[bytes]:
