@@ -13,6 +13,7 @@ import pytest
 from phoenixdkim.cli import main
 from phoenixdkim.dkim.results import Algorithm
 from phoenixdkim.keystore import Permissions, load_private_key, make_private_key, public_record
+from phoenixdkim.testing.dns_server import Behaviour, ScriptedDnsServer, txt
 
 NOW = "1780000000"
 MESSAGE = b"""\
@@ -141,6 +142,21 @@ def test_a_name_server_that_does_not_answer_is_exit_75(house: Path, call: Call, 
     status, field, _ = call(signed(house, call), *words)
     assert status == 75
     assert b"dkim=temperror" in field
+
+
+@pytest.mark.parametrize(("validates", "status"), [(True, "insecure"), (False, "unknown")])
+def test_json_tells_the_dnssec_status_of_an_unsigned_zone(
+    house: Path, call: Call, validates: bool, status: str
+) -> None:
+    with ScriptedDnsServer() as server:
+        server.set("", Behaviour(authentic=validates))
+        for line in (house / "zone").read_text().splitlines():
+            name, _, _, strings = line.split(" ", 3)
+            server.set(name, Behaviour((txt(strings.replace('" "', "").strip('"')),)))
+        words = ("verify", "--nameserver", server.address, "--now", NOW, "--json")
+        found, out, errors = call(signed(house, call), *words)
+    assert (found, errors) == (0, "")
+    assert [entry["dnssec"] for entry in json.loads(out)["signatures"]] == [status, status]
 
 
 def test_an_expired_signature_as_of_another_time(house: Path, call: Call) -> None:

@@ -97,6 +97,25 @@ def test_no_message_waits_for_the_probe(server, make):
     wait_for_probe(server)
 
 
+@pytest.mark.parametrize(
+    ("probe", "status"),
+    [
+        (VALIDATES, DnssecStatus.INSECURE),
+        (DOES_NOT, DnssecStatus.UNKNOWN),
+        (Behaviour(fault=Fault.DROP), DnssecStatus.UNKNOWN),
+    ],
+    ids=["validates", "does-not", "silent"],
+)
+def test_a_command_waits_for_the_probe(server, make, probe, status):
+    server.set_default(PLAIN)
+    server.set("", probe)
+    resolver = make(server.address, dnssec_probe=".", wait_for_probe=True)
+    answers = resolver.look_up([NAME, OTHER], Events())
+    assert {answer.dnssec for answer in answers.values()} == {status}, "of both, though both began without it"
+    assert {answer.outcome for answer in answers.values()} == {KeyOutcome.FOUND}
+    assert len(server.questions("")) == 1, "one probe for both"
+
+
 def test_a_status_that_is_about_to_be_known_is_kept_for_a_moment(server, resolver, clock):
     server.set("", VALIDATES)
     assert one(resolver)[0].dnssec is DnssecStatus.UNKNOWN

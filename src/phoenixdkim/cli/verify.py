@@ -98,7 +98,8 @@ def run(args: argparse.Namespace) -> int:
             result = Result.NONE if chosen is None else chosen.result
             reason = Reason.NO_SIGNATURE if chosen is None else chosen.reason
         else:
-            resolver = Resolver(options, policy.limits)
+            # Only the JSON has a place for the DNSSEC status.
+            resolver = Resolver(dataclasses.replace(options, wait_for_probe=args.json), policy.limits)
             outcome = process(data, policy, Client(), now, _look_up(resolver))
             resolver.close()
             verdicts = outcome.verdicts

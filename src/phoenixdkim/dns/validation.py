@@ -2,7 +2,8 @@
 
 A server that has vouched for an answer (AD, RFC 4035 section 3.2.3) validates. Of one that has not done so for an hour
 it is found out by a question for a name that is known to be signed. That question is put by a thread of its own, when
-an answer came without AD: no message waits for it, and a daemon whose keys are all signed never puts it.
+an answer came without AD: no message waits for it, and a daemon whose keys are all signed never puts it. A command
+that looks at one message has no second one that would profit from the probe; it may wait (``wait_for_probe``).
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Validation:
         self._clock = clock
         self._name = probe_name(options.dnssec_probe)
         self._known: dict[Nameserver, _Known] = {}
-        self._probing: set[Nameserver] = set()
+        self._probing: dict[Nameserver, threading.Event] = {}
         self._lock = threading.Lock()
 
     def status(self, server: Nameserver, *, authentic: bool) -> tuple[DnssecStatus, bool]:
@@ -77,6 +78,8 @@ class Validation:
         if self._name is None:
             return DnssecStatus.UNKNOWN, True
         known = self._look(server, self._name)
+        if known is None and self._options.wait_for_probe:
+            known = self._probed(server)
         if known is None:
             return DnssecStatus.UNKNOWN, False
         return DnssecStatus.INSECURE if known.validates else DnssecStatus.UNKNOWN, True
@@ -100,14 +103,26 @@ class Validation:
             known = self._known.get(server)
             if (known is not None and self._clock() < known.until) or server in self._probing:
                 return known
-            self._probing.add(server)
+            self._probing[server] = threading.Event()
         try:
             threading.Thread(target=self._probe, args=(server, name), name="dns-probe", daemon=True).start()
         except RuntimeError:
             # No more threads: another answer will bring the probe.
-            with self._lock:
-                self._probing.discard(server)
+            self._end_probe(server)
         return known
+
+    def _probed(self, server: Nameserver) -> _Known | None:
+        """What is known once the probe under way has ended, or has had the time of one question."""
+        with self._lock:
+            ended = self._probing.get(server)
+        if ended is not None:
+            ended.wait(self._options.query_timeout)
+        with self._lock:
+            return self._known.get(server)
+
+    def _end_probe(self, server: Nameserver) -> None:
+        with self._lock:
+            self._probing.pop(server).set()
 
     def _probe(self, server: Nameserver, name: dns.name.Name) -> None:
         validates: bool | None = None
@@ -121,5 +136,4 @@ class Validation:
             pass
         finally:
             self._note(server, validates, RETRY_TIME if validates is None else KNOWN_TIME)
-            with self._lock:
-                self._probing.discard(server)
+            self._end_probe(server)
