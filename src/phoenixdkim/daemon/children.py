@@ -1,0 +1,339 @@
+"""The supervisor's children: generations of workers and exporter processes, begun, heard and reaped.
+
+What to do about them is the supervisor's to decide. Nothing here waits longer than it is told to.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from phoenixdkim import events
+from phoenixdkim.daemon.control import Pipe, pipe
+from phoenixdkim.daemon.generation import lead
+from phoenixdkim.daemon.hosts import Host, PageStore, State
+from phoenixdkim.exporters.check import clash_faults
+from phoenixdkim.exporters.inspection import TableFault
+from phoenixdkim.exporters.spawn import Identity, identity
+from phoenixdkim.ledger import MAX_WORKERS, STRIPES, Ledger, read_only_descriptor
+from phoenixdkim.log import Log
+
+_START_TIMEOUT: Final = 40.0
+_CHECK_GRACE: Final = 5.0
+
+
+@dataclass(slots=True)
+class Generation:
+    """A leader and its workers, from outside."""
+
+    number: int
+    pid: int
+    pipe: Pipe
+    stripes: range
+    ready: dict[str, Any] | None = None
+    failed: list[str] = field(default_factory=list)
+    ended: bool = False
+    parked: bool = False
+    draining_since: float = 0.0
+
+    def park(self, soft: float, hard: float, *, idle_is_done: bool) -> None:
+        """Take no more connections; end the sessions there are by these deadlines, in seconds from now."""
+        self.pipe.send({"park": {"soft": soft, "hard": hard, "idle_is_done": idle_is_done}})
+
+
+class Children:
+    """All processes that the supervisor has begun.
+
+    Attributes:
+        generations: those that have not ended, the newest last.
+        hosts: exporters in force, by name.
+        candidates: exporters that are checked and may come into force.
+        retired: exporters that are to end.
+    """
+
+    def __init__(self, ledger: Ledger, count: Callable[[events.Event], None]) -> None:
+        """No children yet.
+
+        Args:
+            ledger: shared with all of them.
+            count: takes events of the supervisor.
+        """
+        self.generations: list[Generation] = []
+        self.hosts: dict[str, Host] = {}
+        self.candidates: dict[str, Host] = {}
+        self.retired: list[Host] = []
+        self._stores: dict[str, PageStore] = {}
+        self._ledger = ledger
+        self._ledger_reading = read_only_descriptor(ledger.fd)
+        self._count = count
+        self._number = 0
+        self._wake, self._wakeup = socket.socketpair()
+        self._wake.setblocking(False)
+        self._wakeup.setblocking(False)
+
+    @property
+    def wakeup(self) -> int:
+        """Descriptor that ends a ``listen`` when it is written to, for ``signal.set_wakeup_fd``."""
+        return self._wakeup.fileno()
+
+    # Generations.
+
+    def spawn_generation(self, path: str, listening: socket.socket, log: Log) -> Generation:
+        """Begin a leader, which begins its workers, with the configuration file as it is now."""
+        self._number += 1
+        ours, theirs = pipe()
+        stripes = self._free_block()
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                signal.set_wakeup_fd(-1)
+                ours.close()
+                self._close_in_leader()
+                lead(self._number, path, theirs, listening, self._ledger, stripes, parent)
+            except Exception as error:  # noqa: BLE001 - nothing may return into the supervisor's code
+                log.error(f"the leader failed: {type(error).__name__}: {error}")
+            finally:
+                os._exit(70)
+        theirs.close()
+        generation = Generation(self._number, pid, ours, stripes)
+        self.generations.append(generation)
+        return generation
+
+    def _free_block(self) -> range:
+        """A block of stripes that no generation has and no worker writes to.
+
+        Blocks, not single stripes: a leader hands the stripe of a worker that died to the next by itself.
+        """
+        while True:
+            taken = {generation.stripes.start for generation in self.generations}
+            for start in range(1, STRIPES, MAX_WORKERS):
+                block = range(start, start + MAX_WORKERS)
+                if start not in taken and not any(self._ledger.owner(stripe) for stripe in block):
+                    return block
+            # So many generations are told to end before this comes about; what is left gets a moment.
+            self.listen(0.1)
+
+    def _close_in_leader(self) -> None:
+        self._wake.close()
+        self._wakeup.close()
+        for generation in self.generations:
+            generation.pipe.close()
+        for host in self.all_hosts():
+            if host.pipe is not None:
+                host.pipe.close()
+        for store in self._stores.values():
+            store.close()
+        os.close(self._ledger_reading)
+
+    def live(self) -> Generation | None:
+        """The generation that serves, if there is one."""
+        for generation in reversed(self.generations):
+            if generation.ready is not None and not generation.draining_since and not generation.ended:
+                return generation
+        return None
+
+    # Exporters.
+
+    def all_hosts(self) -> list[Host]:
+        """Exporters of every state."""
+        return [*self.hosts.values(), *self.candidates.values(), *self.retired]
+
+    def spawn_candidates(self, tables: Mapping[str, dict[str, Any]], user: str, log: Log) -> None:
+        """Begin a process for each table, which checks it.
+
+        Args:
+            tables: of ``[exporters]``, by name.
+            user: whose processes these are when a table does not say and we are root.
+            log: for what exporters have to say.
+
+        Raises:
+            LookupError: there is no such user; nothing was begun.
+        """
+        who: dict[str, Identity | None] = {
+            name: identity(str(table.get("user") or user)) if os.geteuid() == 0 else None
+            for name, table in tables.items()
+        }
+        for name, table in tables.items():
+            if name not in self._stores:
+                self._stores[name] = PageStore(name)
+            self.candidates[name] = Host(name, table, self._stores[name], self._ledger_reading, who[name], log)
+
+    def await_answers(self, generation: Generation) -> None:
+        """Wait until generation and candidates have said yes or no. A candidate that does neither is not waited for."""
+        deadline = time.monotonic() + _START_TIMEOUT
+        grace = time.monotonic() + _CHECK_GRACE
+        before = len(self.candidates)
+        while time.monotonic() < deadline:
+            decided = generation.ready is not None or bool(generation.failed) or generation.ended
+            checking = sum(host.state is State.CHECKING and host.pid != 0 for host in self.candidates.values())
+            if checking < before:
+                # Many of them take their time on a small machine; while they go on answering, nothing hangs.
+                grace = time.monotonic() + _CHECK_GRACE
+            before = checking
+            if decided and (not checking or time.monotonic() > grace or bool(generation.failed)):
+                return
+            self.listen(0.2)
+
+    def candidate_faults(self, stay: Mapping[str, Host]) -> list[TableFault]:
+        """Faults of candidates that were checked, also of their metrics beside those of exporters that stay."""
+        found = [fault for host in self.candidates.values() for fault in host.faults if host.state is State.REFUSED]
+        return found + _clashes({**stay, **self.candidates})
+
+    def adopt(self, names: Sequence[str]) -> None:
+        """Make these exporters the ones in force: a candidate where there is one, else the one in force.
+
+        The others stop first, so that their successors go on from their cursors.
+        """
+        hosts = {name: self.candidates.get(name) or self.hosts[name] for name in names}
+        self._stop_hosts([host for name, host in self.hosts.items() if hosts.get(name) is not host])
+        self.hosts, self.candidates = hosts, {}
+        self._forget_stores()
+        self._ledger.want_samples(any(host.wants_samples for host in hosts.values()))
+        for host in hosts.values():
+            self.start(host)
+
+    def dismiss_candidates(self) -> None:
+        """They don't come into force."""
+        for host in self.candidates.values():
+            host.stop()
+            host.kill()
+            self.retired.append(host)
+        self.candidates = {}
+        self._forget_stores()
+
+    def start(self, host: Host) -> None:
+        """Start an exporter in force, and show it the pages of the others."""
+        host.tell_peers({name: self._stores[name] for name in self.hosts})
+        host.start()
+
+    def watch(self) -> None:
+        """See to it that exporters in force run: replace the dead and the hanging, start what has been checked late."""
+        for host in self.hosts.values():
+            before = host.state
+            host.watch()
+            if before is not State.CHECKING and host.state is State.CHECKING:
+                continue
+            if host.state is State.CHECKED and (
+                # One that could not be checked at the start may clash with what runs since.
+                faults := [fault for fault in _clashes(self.hosts) if fault.path[0] == host.name]
+            ):
+                host.refuse(faults)
+            if host.state is State.CHECKED:
+                self.start(host)
+
+    def stop_all_hosts(self, log: Log) -> None:
+        """Let each exporter deliver what there is and end; kill those that don't in time."""
+        hosts = self.all_hosts()
+        self._let_end(hosts)
+        for host in hosts:
+            if host.pid:
+                log.error(f"exporter '{host.name}' did not stop in time; killed")
+                host.kill()
+
+    def _stop_hosts(self, hosts: Sequence[Host]) -> None:
+        self._let_end(hosts)
+        for host in hosts:
+            host.kill()
+            self.retired.append(host)
+
+    def _let_end(self, hosts: Sequence[Host]) -> None:
+        deadline = max((host.stop() for host in hosts), default=0.0)
+        while any(host.pid for host in hosts) and time.monotonic() < deadline:
+            self.listen(0.05)
+
+    def _forget_stores(self) -> None:
+        """Let go of the pages of exporters that are no longer configured, once nothing refers to them."""
+        for name in [name for name in self._stores if name not in self.hosts]:
+            if all(host.name != name for host in self.retired):
+                self._stores.pop(name).close()
+
+    # All.
+
+    def listen(self, seconds: float) -> None:
+        """Wait for something to happen, take all messages that have come, and reap who has ended."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake, selectors.EVENT_READ)
+            for generation in self.generations:
+                if not generation.ended:
+                    selector.register(generation.pipe, selectors.EVENT_READ, generation)
+            for host in self.all_hosts():
+                if host.pipe is not None:
+                    selector.register(host.pipe, selectors.EVENT_READ, host)
+            for key, _ in selector.select(seconds):
+                if key.data is None:
+                    self._wake.recv(4096)
+                elif isinstance(key.data, Host):
+                    key.data.take_message()
+                else:
+                    self._take(key.data)
+        self._reap()
+
+    def _take(self, generation: Generation) -> None:
+        message = generation.pipe.receive()
+        if message is None:
+            # The leader is gone; waitpid says how.
+            generation.ended = True
+            generation.pipe.close()
+        elif "failed" in message:
+            generation.failed = message["failed"]
+        elif "ready" in message:
+            generation.ready = message
+        elif "parked" in message:
+            generation.parked = True
+        elif "restarted" in message:
+            self._count(events.WorkerRestarted())
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                # Looked at first and reaped below: what an exporter leaves behind is ended while its number is taken.
+                seen = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                break
+            if seen is None:
+                break
+            hosts = self.all_hosts()
+            for host in hosts:
+                if host.pid == seen.si_pid:
+                    host.sweep()
+            pid, status = os.waitpid(seen.si_pid, 0)
+            for host in hosts:
+                if host.pid == pid:
+                    host.ended(status)
+                    break
+            else:
+                for generation in self.generations:
+                    if generation.pid == pid:
+                        generation.ended = True
+                        generation.pid = 0
+                # An orphan of a leader that died: its stripe is free, its open sessions are gone.
+                for stripe in range(1, STRIPES):
+                    if self._ledger.owner(stripe) == pid:
+                        self._ledger.release(stripe)
+        self.generations = [generation for generation in self.generations if not generation.ended]
+        self.retired = [host for host in self.retired if host.pid]
+
+    def kill_all(self) -> None:
+        """End everything at once, for a start that failed."""
+        for generation in self.generations:
+            if not generation.ended:
+                generation.pipe.close()
+        deadline = time.monotonic() + 2
+        for host in self.all_hosts():
+            host.kill()
+        while time.monotonic() < deadline:
+            self._reap()
+            if not self.generations:
+                return
+            time.sleep(0.02)
+
+
+def _clashes(hosts: Mapping[str, Host]) -> list[TableFault]:
+    return clash_faults({name: host.answer for name, host in hosts.items() if host.answer[0]})
