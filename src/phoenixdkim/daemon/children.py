@@ -20,7 +20,7 @@ from phoenixdkim.daemon.generation import lead
 from phoenixdkim.daemon.hosts import Host, PageStore, State
 from phoenixdkim.exporters.check import clash_faults
 from phoenixdkim.exporters.inspection import TableFault
-from phoenixdkim.exporters.spawn import Identity, identity
+from phoenixdkim.exporters.spawn import identity
 from phoenixdkim.ledger import MAX_WORKERS, STRIPES, Ledger, read_only_descriptor
 from phoenixdkim.log import Log
 
@@ -150,20 +150,17 @@ class Children:
 
         Args:
             tables: of ``[exporters]``, by name.
-            user: whose processes these are when a table does not say and we are root.
+            user: whose processes these are when we are root.
             log: for what exporters have to say.
 
         Raises:
             LookupError: there is no such user; nothing was begun.
         """
-        who: dict[str, Identity | None] = {
-            name: identity(str(table.get("user") or user)) if os.geteuid() == 0 else None
-            for name, table in tables.items()
-        }
+        run_as = identity(user) if tables and os.geteuid() == 0 else None
         for name, table in tables.items():
             if name not in self._stores:
                 self._stores[name] = PageStore(name)
-            self.candidates[name] = Host(name, table, self._stores[name], self._ledger_reading, who[name], log)
+            self.candidates[name] = Host(name, table, self._stores[name], self._ledger_reading, run_as, log)
 
     def await_answers(self, generation: Generation) -> None:
         """Wait until generation and candidates have said yes or no. A candidate that does neither is not waited for."""

@@ -117,7 +117,9 @@ class Supervisor:
         try:
             children.spawn_candidates(config.exporters, config.process.exporter_user, self._log)
         except LookupError as error:
-            raise StartRefused([self._no_user(error)], EXIT_CONFIG) from error
+            # The generation looks for users too, and says where the option is.
+            children.await_answers(generation)
+            raise StartRefused(generation.failed or [self._no_user(error)], EXIT_CONFIG) from error
         children.await_answers(generation)
         lines = [str(fault) for fault in loaded.faults if fault.is_error]
         lines += generation.failed
