@@ -23,9 +23,12 @@ def make() -> Iterator[Callable[..., Resolver]]:
     """Makes resolvers that ask the servers given, with short deadlines and without a probe."""
     made = []
 
-    def build(*servers: str, clock: Callable[[], float] = time.monotonic, **options: object) -> Resolver:
+    def build(
+        *servers: str, clock: Callable[[], float] = time.monotonic, wait_for_probe: bool = False, **options: object
+    ) -> Resolver:
         settings = {"query_timeout": 0.3, "message_timeout": 1.2, "dnssec_probe": ""} | options
-        made.append(Resolver(ResolverOptions(nameservers=servers, **settings), Limits(), clock))
+        chosen = ResolverOptions(nameservers=servers, **settings)
+        made.append(Resolver(chosen, Limits(), clock, wait_for_probe=wait_for_probe))
         return made[-1]
 
     yield build

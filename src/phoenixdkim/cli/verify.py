@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
             reason = Reason.NO_SIGNATURE if chosen is None else chosen.reason
         else:
             # Only the JSON has a place for the DNSSEC status.
-            resolver = Resolver(dataclasses.replace(options, wait_for_probe=args.json), policy.limits)
+            resolver = Resolver(options, policy.limits, wait_for_probe=args.json)
             outcome = process(data, policy, Client(), now, _look_up(resolver))
             resolver.close()
             verdicts = outcome.verdicts

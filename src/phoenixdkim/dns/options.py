@@ -44,8 +44,6 @@ class ResolverOptions:
             that time; 0 for never.
         dnssec_probe: a name in a signed zone. A name server that vouches for its SOA record (AD) validates, and its
             answers without AD are insecure; without a probe, or while it fails, they are unknown.
-        wait_for_probe: an answer without AD is held back until the probe has ended, for ``query_timeout`` at most; for
-            a command, not for the milter.
         resolv_conf: path of that file.
     """
 
@@ -61,7 +59,6 @@ class ResolverOptions:
     failure_ttl: float = 5.0
     recheck_after: float = 10.0
     dnssec_probe: str = "."
-    wait_for_probe: bool = False
     resolv_conf: str = "/etc/resolv.conf"
 
 

@@ -132,14 +132,16 @@ class NetworkSource:
     section 5.8).
     """
 
-    def __init__(self, options: ResolverOptions, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, options: ResolverOptions, limits: Limits, clock: Callable[[], float], *, wait_for_probe: bool = False
+    ) -> None:
         self._options = options
         self._clock = clock
         self._judge = _Judge(options, limits)
         self._max_octets = options.max_answer_octets
         self._servers = Nameservers(options)
         self._preferred: tuple[Nameserver, float] | None = None
-        self._validation = Validation(options, clock)
+        self._validation = Validation(options, clock, wait_for_probe=wait_for_probe)
 
     def ask(self, name: dns.name.Name, until: float) -> Ended:
         """Ask the servers, following aliases."""

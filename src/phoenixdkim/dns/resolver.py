@@ -59,20 +59,31 @@ class Resolver:
         options: where to ask, and how long.
         limits: what a key may be.
         clock: time in seconds, that never goes back.
+        wait_for_probe: hold back an answer without AD until the DNSSEC probe has ended, for ``query_timeout`` at most;
+            for a command, not for the milter.
 
     Raises:
         ValueError: a name server's address is wrong.
         ZoneError: the zone file can't be read.
     """
 
-    def __init__(self, options: ResolverOptions, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        options: ResolverOptions,
+        limits: Limits,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        wait_for_probe: bool = False,
+    ) -> None:
         self.about_to_wait: Callable[[], None] = _nothing
         """Called in the caller's thread before it waits for an answer."""
         self._options = options
         self._clock = clock
         self._cache = KeyCache(options.cache_size, clock)
         self._source: Source = (
-            NetworkSource(options, limits, clock) if options.zone is None else ZoneSource(options, limits)
+            NetworkSource(options, limits, clock, wait_for_probe=wait_for_probe)
+            if options.zone is None
+            else ZoneSource(options, limits)
         )
         self._flights: dict[bytes, _Flight] = {}
         self._lock = threading.Lock()

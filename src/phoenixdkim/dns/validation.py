@@ -62,9 +62,10 @@ class Validation:
         ValueError: the probe is no name.
     """
 
-    def __init__(self, options: ResolverOptions, clock: Callable[[], float]) -> None:
+    def __init__(self, options: ResolverOptions, clock: Callable[[], float], *, wait_for_probe: bool = False) -> None:
         self._options = options
         self._clock = clock
+        self._wait_for_probe = wait_for_probe
         self._name = probe_name(options.dnssec_probe)
         self._known: dict[Nameserver, _Known] = {}
         self._probing: dict[Nameserver, threading.Event] = {}
@@ -78,7 +79,7 @@ class Validation:
         if self._name is None:
             return DnssecStatus.UNKNOWN, True
         known = self._look(server, self._name)
-        if known is None and self._options.wait_for_probe:
+        if known is None and self._wait_for_probe:
             known = self._probed(server)
         if known is None:
             return DnssecStatus.UNKNOWN, False
