@@ -27,8 +27,10 @@ thread.start()
 listener.serve(thread)
 print("serves", flush=True)
 for line in sys.stdin:
-    if line == "park\\n":
-        listener.park()
+    if line == "pause\\n":
+        listener.pause()
+    elif line == "resume\\n":
+        listener.resume()
     elif line == "rouse\\n":
         for _ in range(100_000):
             listener.rouse()
@@ -113,13 +115,16 @@ def test_it_is_roused_more_often_than_it_reads(filter_):
         assert send(client) is Disposition.ACCEPT
 
 
-def test_parked_it_takes_no_more_and_goes_on_with_what_is_open(filter_):
+def test_paused_it_takes_no_more_and_goes_on_with_what_is_open_until_it_resumes(filter_):
     with filter_.client() as client:
         assert send(client) is Disposition.ACCEPT
-        assert filter_.accepted("park") == 1
+        assert filter_.accepted("pause") == 1
         assert send(client) is Disposition.ACCEPT
         with filter_.client() as late:
             late.socket.settimeout(0.5)
             with pytest.raises(TimeoutError):
                 late.negotiate()
         assert filter_.accepted() == 1
+        with filter_.client() as waiting:
+            filter_.accepted("resume")
+            assert send(waiting) is Disposition.ACCEPT

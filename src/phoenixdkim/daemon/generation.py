@@ -20,6 +20,7 @@ from phoenixdkim.config.load import read
 from phoenixdkim.config.model import Config
 from phoenixdkim.daemon import privileges
 from phoenixdkim.daemon.control import Pipe, pipe
+from phoenixdkim.daemon.descriptors import raise_limit
 from phoenixdkim.daemon.worker import EXIT_SOFTWARE, Deadlines, WorkerSetting, run_worker
 from phoenixdkim.exporters.spawn import Identity, identity
 from phoenixdkim.ledger import MAX_WORKERS, Ledger
@@ -227,6 +228,7 @@ def lead(
         os._exit(EXIT_CONFIG)
     privileges.hide_memory()
     milter = config.milter
+    few = raise_limit(milter.max_sessions, resolver.max_concurrent)
     setting = WorkerSetting(
         number,
         policy,
@@ -254,7 +256,7 @@ def lead(
             "ready": number,
             "workers": wanted,
             "exporters": config.exporters,
-            "warnings": [str(fault) for fault in faults if not fault.is_error],
+            "warnings": [*(str(fault) for fault in faults if not fault.is_error), *([few] if few else [])],
             "settings": _settings(config),
         }
     )

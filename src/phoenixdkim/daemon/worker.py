@@ -18,6 +18,7 @@ from socket import socket
 from typing import Final, NoReturn
 
 from phoenixdkim.daemon.control import Pipe
+from phoenixdkim.daemon.descriptors import Shortage
 from phoenixdkim.dns import Resolver, ResolverOptions
 from phoenixdkim.ledger import Ledger
 from phoenixdkim.log import Log
@@ -84,6 +85,7 @@ def run_worker(
     libmilter = threading.Thread(target=_serve, args=(engine, log), name="libmilter", daemon=True)
     libmilter.start()
     listener.serve(libmilter)
+    shortage = Shortage(listener, log, setting.resolver.max_concurrent)
     control.send({"ready": os.getpid()})
     parked: Deadlines | None = None
     connected = True
@@ -91,6 +93,7 @@ def run_worker(
         writer.beat(time.monotonic_ns())
         # For whoever waits beside something else than name servers: a large message, half a packet.
         listener.rouse()
+        shortage.look()
         log.flush()
         if connected and select.select([control], [], [], _POLL)[0]:
             message = control.receive()
@@ -101,7 +104,7 @@ def run_worker(
         elif not connected:
             time.sleep(_POLL)
             parked = _orphaned(setting, ledger, supervisor)
-    listener.park()
+    listener.pause()
     control.send({"parked": True})
     _drain(engine, listener, parked, control if connected else None, supervisor)
     log.give_up()
@@ -123,6 +126,14 @@ def _orphaned(setting: WorkerSetting, ledger: Ledger, supervisor: int) -> Deadli
     return None
 
 
+def _is_empty(listener: Listener) -> bool:
+    try:
+        return listener.accepted() == 0
+    except OSError:
+        # Sessions have all the descriptors there are.
+        return False
+
+
 def _drain(engine: Engine, listener: Listener, deadlines: Deadlines, control: Pipe | None, supervisor: int) -> None:
     begun = time.monotonic()
     hard = begun + deadlines.hard
@@ -135,7 +146,7 @@ def _drain(engine: Engine, listener: Listener, deadlines: Deadlines, control: Pi
         if now >= soft:
             engine.closing = True
         # Twice, because a connection may have been accepted between our two looks.
-        empty = empty + 1 if listener.accepted() == 0 else 0
+        empty = empty + 1 if _is_empty(listener) else 0
         if empty == 2 or now >= hard:
             return
         if deadlines.idle_is_done and engine.messages == 0:

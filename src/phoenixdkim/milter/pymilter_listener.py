@@ -79,6 +79,9 @@ class Listener:
             self.fd = _throw_away(listening.family)
             os.dup2(self._own.fileno(), self.fd, inheritable=False)
         self._rouser = _connect(self._own)
+        # Made now: when it is needed, there may be no descriptor for it.
+        self._silent = _own_socket(socket.AF_UNIX)
+        self._thread: threading.Thread | None = None
         self._before = _sockets()
 
     def serve(self, thread: threading.Thread) -> None:
@@ -98,12 +101,10 @@ class Listener:
             # Not time.sleep(), which libfaketime breaks; nothing tells of what libmilter accepts.
             select.select([], [], [], 0.001)
         self._before |= accepted
-        os.dup2(self._listening.fileno(), self.fd, inheritable=False)
         self._own.close()
-        # A poll() that waits for the socket that was there before does not see the new one; a signal ends it.
+        self._thread = thread
         signal.signal(signal.SIGUSR1, lambda *_: None)
-        if thread.ident is not None:
-            signal.pthread_kill(thread.ident, signal.SIGUSR1)
+        self.resume()
 
     def rouse(self) -> None:
         """Make libmilter look for sessions that have no thread. Does not wait."""
@@ -111,20 +112,27 @@ class Listener:
         with contextlib.suppress(OSError):
             self._rouser.send(_NOTHING)
 
-    def park(self) -> None:
+    def pause(self) -> None:
         """Take no more connections; those that are open go on.
 
         libmilter polls this descriptor. With another listening socket behind it, that nobody can connect to, it
         keeps polling, and connections that wait go to the other workers.
         """
-        parked = _own_socket(socket.AF_UNIX)
-        os.dup2(parked.fileno(), self.fd, inheritable=False)
-        self._before |= {_link(parked.fileno()), _link(self.fd)}
-        # Kept open on purpose: the descriptor behind libmilter shares its file.
-        parked.detach()
+        os.dup2(self._silent.fileno(), self.fd, inheritable=False)
+
+    def resume(self) -> None:
+        """Take connections from our socket, after a pause or for the first time."""
+        os.dup2(self._listening.fileno(), self.fd, inheritable=False)
+        # A poll() that waits for the socket that was there before does not see the new one; a signal ends it.
+        if self._thread is not None and self._thread.ident is not None:
+            signal.pthread_kill(self._thread.ident, signal.SIGUSR1)
 
     def accepted(self) -> int:
-        """How many sockets libmilter has accepted for MTAs and not closed, negotiated or not."""
+        """How many sockets libmilter has accepted for MTAs and not closed, negotiated or not.
+
+        Raises:
+            OSError: there is no descriptor to look with.
+        """
         return len(_sockets() - self._before)
 
 
