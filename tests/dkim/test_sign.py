@@ -36,6 +36,16 @@ def test_tags() -> None:
     assert tags(options=SignOptions(ttl=3600))[b"x"] == b"%d" % (NOW + 3600)
 
 
+def test_before_1970_there_is_neither_t_nor_x() -> None:
+    def names_at(now: int) -> set[bytes]:
+        (value,) = signatures(MESSAGE, [ED], SignOptions(ttl=3600), now)
+        assert value is not None
+        return {name for name in parse_tag_list(value, 64) if name in (b"t", b"x")}
+
+    assert names_at(0) == {b"t", b"x"}
+    assert names_at(-1) == names_at(-7200) == set()
+
+
 def test_s01_s02_s03_signed_fields() -> None:
     found = names()
     for name in (b"from", b"to", b"subject", b"date"):

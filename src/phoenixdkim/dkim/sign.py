@@ -194,7 +194,7 @@ class Signer:
             fields: the header, from the top.
             keys: keys to sign with.
             options: how to sign.
-            now: Unix time in seconds, for t= and x=.
+            now: Unix time in seconds, for t= and x=; before 1970 neither is written.
         """
         self._keys = keys
         self._options = options
@@ -279,10 +279,12 @@ class Signer:
             b"c=" + options.header_canon.encode() + b"/" + options.body_canon.encode(),
             b"d=" + key.domain,
             b"s=" + key.selector,
-            b"t=%d" % self._now,
         ]
-        if options.ttl is not None:
-            tags.append(b"x=%d" % (self._now + options.ttl))
+        if self._now >= 0:
+            # A clock that is before 1970 is wrong, and RFC 6376 section 3.5 has no way to write what it says.
+            tags.append(b"t=%d" % self._now)
+            if options.ttl is not None:
+                tags.append(b"x=%d" % (self._now + options.ttl))
         if key.identity:
             local, at, domain = key.identity.rpartition(b"@")
             tags.append(b"i=" + _quoted_printable(local) + at + domain)
