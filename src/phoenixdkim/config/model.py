@@ -191,7 +191,8 @@ class Milter(Table):
     workers: int = Field(default=0, ge=0, le=256)
     """Worker processes; 0 for two a core."""
     max_sessions: int = Field(default=1000, ge=1, le=100_000)
-    """Sessions of one worker beyond which messages are put off with a temporary failure."""
+    """Sessions of one worker beyond which messages are put off with a temporary failure. Each is an open file: the
+    limit of these is raised to match, or a warning at the start says that it could not be."""
     on_internal_error: Literal["tempfail", "accept", "reject"] = "tempfail"
     """What happens to a message inside which something went wrong."""
     timeout: int = Field(default=7210, ge=10, le=86400)
