@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sysconfig
+import time
 from pathlib import Path
 
 import pytest
@@ -15,17 +16,36 @@ from daemon.house import House, signed
 
 
 def seen(house):
-    """For each process of the daemon: threads, descriptors by kind, and mapped files."""
+    """What a daemon has once a message is through and its session is closed on the daemon's side too."""
     assert signed(house.send())
+    deadline = time.monotonic() + 30
+    before, found = None, look(house)
+    while found != before:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+        before, found = found, look(house)
+    return found
+
+
+def look(house):
+    """For each process of the daemon: threads, descriptors by kind, and mapped files."""
     found = []
     for pid in [house.pid, *sorted(house.descendants())]:
         threads = len(os.listdir(f"/proc/{pid}/task"))
-        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        links = [link for fd in os.listdir(f"/proc/{pid}/fd") if (link := target(f"/proc/{pid}/fd/{fd}"))]
         kinds = sorted(re.sub(r"[\d/].*", "", link) if not link.startswith("/memfd") else "memfd" for link in links)
         maps = Path(f"/proc/{pid}/maps").read_text()
         files = sorted({line.split()[-1] for line in maps.splitlines() if line.endswith(".so") or ".so." in line})
         found.append((threads, kinds, files))
     return found
+
+
+def target(path):
+    """Where a symbolic link leads; None when the descriptor was closed meanwhile."""
+    try:
+        return os.readlink(path)
+    except FileNotFoundError:
+        return None
 
 
 def modules(house):
