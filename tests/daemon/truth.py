@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from phoenixdkim import __version__
 from phoenixdkim.exporters.page import Page
 from phoenixdkim.exporters.snapshots import snapshot
-from phoenixdkim.ledger import LedgerReader
+from phoenixdkim.ledger import LedgerReader, families
 from phoenixdkim.metrics import Snapshot
 
 
-def truth(supervisor: int) -> Snapshot:
-    """All metrics of the daemon with this supervisor as they are now."""
+@contextmanager
+def _opened(supervisor: int) -> Iterator[tuple[LedgerReader, list[Page]]]:
     with ExitStack() as stack:
         reader: LedgerReader | None = None
-        pages = {}
+        pages = []
         for entry in sorted(Path(f"/proc/{supervisor}/fd").iterdir()):
             named = re.match(r"/memfd:phoenixdkim-(ledger|exporter-(.*)) \(deleted\)$", os.readlink(entry))
             if named is None:
@@ -28,6 +29,18 @@ def truth(supervisor: int) -> Snapshot:
             if named[1] == "ledger":
                 reader = stack.enter_context(closing(LedgerReader(fd)))
             else:
-                pages[named[2]] = stack.enter_context(closing(Page(fd, named[2])))
+                pages.append(stack.enter_context(closing(Page(fd, named[2]))))
         assert reader is not None, f"process {supervisor} has no ledger open"
-        return snapshot(reader, reader.totals(), list(pages.values()), __version__)
+        yield reader, pages
+
+
+def truth(supervisor: int) -> Snapshot:
+    """All metrics of the daemon with this supervisor as they are now."""
+    with _opened(supervisor) as (reader, pages):
+        return snapshot(reader, reader.totals(), pages, __version__)
+
+
+def truth_of_ledger(supervisor: int) -> Snapshot:
+    """The metrics that are in the ledger, without what exporters keep of themselves."""
+    with _opened(supervisor) as (reader, _):
+        return Snapshot(tuple(families(reader, reader.totals(), __version__)))

@@ -1,18 +1,15 @@
-"""What the ledger of a running daemon says, read from its memory, and mail that fills it."""
+"""What the ledger of a running daemon says as readers of metrics name it, and mail that fills it."""
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 from collections.abc import Iterable
-from pathlib import Path
 
 from prometheus_client.metrics_core import Metric
 
 from daemon.house import BODY, FIELDS, House, signed
-from phoenixdkim import __version__
-from phoenixdkim.ledger import LedgerReader, families
+from daemon.truth import truth_of_ledger
 from phoenixdkim.metrics import HistogramSample, Snapshot
 from phoenixdkim.testing.milter_protocol import apply
 from receivers.programs import eventually
@@ -22,17 +19,8 @@ Values = dict[Series, float]
 
 
 def snapshot_of(house: House) -> Snapshot:
-    """The ledger, read through the descriptor that the supervisor holds."""
-    directory = Path(f"/proc/{house.pid}/fd")
-    for entry in directory.iterdir():
-        if "memfd:phoenixdkim-ledger" in os.readlink(entry):
-            fd = os.open(entry, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                reader = LedgerReader(fd)
-                return Snapshot(tuple(families(reader, reader.totals(), __version__)))
-            finally:
-                os.close(fd)
-    raise AssertionError("the supervisor has no ledger")
+    """The ledger's metrics as they are now."""
+    return truth_of_ledger(house.pid)
 
 
 def series(name: str, **labels: str) -> Series:
