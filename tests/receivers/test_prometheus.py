@@ -93,9 +93,17 @@ def test_a_scraper_has_every_number_of_the_ledger(house, reader):
         assert [(target["health"], target["lastError"]) for target in targets] == [("up", "")]
 
 
+def target_healths(program):
+    """Of each target: "unknown" until it was scraped, then "up" or "down"."""
+    told = fetch_json(f"{program.api}/targets") or {"data": {"activeTargets": []}}
+    return [target["health"] for target in told["data"]["activeTargets"]]
+
+
 def test_prometheus_asks_for_openmetrics_and_gets_the_types_and_help_texts(house):
     with prometheus(house.port) as program:
-        found = eventually("metadata", lambda: (fetch_json(f"{program.api}/targets/metadata") or {}).get("data"))
+        # Prometheus notes metadata family by family while it reads, and the target as up when it has read all.
+        eventually("a whole scrape", lambda: (healths := target_healths(program)) and set(healths) == {"up"})
+        found = fetch_json(f"{program.api}/targets/metadata")["data"]
         types = {entry["metric"]: entry["type"] for entry in found}
         # OpenMetrics names a counter's family without _total: that is what Prometheus asked for.
         assert types["phoenixdkim_messages"] == "counter"
