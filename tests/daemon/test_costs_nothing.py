@@ -33,6 +33,8 @@ def look(house):
     for pid in [house.pid, *sorted(house.descendants())]:
         threads = len(os.listdir(f"/proc/{pid}/task"))
         links = [link for fd in os.listdir(f"/proc/{pid}/fd") if (link := target(f"/proc/{pid}/fd/{fd}"))]
+        # What the supervisor waits with comes and goes.
+        links = [link for link in links if link != "anon_inode:[eventpoll]"]
         kinds = sorted(re.sub(r"[\d/].*", "", link) if not link.startswith("/memfd") else "memfd" for link in links)
         maps = Path(f"/proc/{pid}/maps").read_text()
         files = sorted({line.split()[-1] for line in maps.splitlines() if line.endswith(".so") or ".so." in line})

@@ -21,7 +21,12 @@ def _opened(supervisor: int) -> Iterator[tuple[LedgerReader, list[Page]]]:
         reader: LedgerReader | None = None
         pages = []
         for entry in sorted(Path(f"/proc/{supervisor}/fd").iterdir()):
-            named = re.match(r"/memfd:phoenixdkim-(ledger|exporter-(.*)) \(deleted\)$", os.readlink(entry))
+            try:
+                link = os.readlink(entry)
+            except FileNotFoundError:
+                # What the supervisor waits with comes and goes.
+                continue
+            named = re.match(r"/memfd:phoenixdkim-(ledger|exporter-(.*)) \(deleted\)$", link)
             if named is None:
                 continue
             fd = os.open(entry, os.O_RDONLY | os.O_CLOEXEC)
