@@ -200,7 +200,7 @@ def test_two_instances_of_one_plugin_are_one_family_with_their_values_added(key,
         wait_until(lambda: up(house) == {"textfile": 1, "one": 1, "two": 1}, house)
 
         def value():
-            return read_text((house.metrics / "x.prom").read_text())["phoenixdkim_exporter_same_total", ()]
+            return read_text((house.metrics / "x.prom").read_text()).get(("phoenixdkim_exporter_same_total", ()))
 
         wait_until(lambda: value() == 10, house)
 

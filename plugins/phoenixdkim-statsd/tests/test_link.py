@@ -2,10 +2,11 @@
 
 import socket
 import threading
+import time
 
 import pytest
 
-from phoenixdkim_statsd.link import Link
+from phoenixdkim_statsd.link import PATIENCE, Link
 
 
 @pytest.fixture
@@ -129,3 +130,62 @@ def test_each_refused_packet_is_told_of_once(servers):
     told = sum((link.send(b"x") == "connection refused") + link.refused() for _ in range(10))
     assert told + link.refused() == 10
     link.close()
+
+
+@pytest.fixture
+def local(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.settimeout(5)
+        server.bind(str(tmp_path / "s"))
+        link = Link(f"unix:{tmp_path}/s", 1)
+        yield server, link
+        link.close()
+
+
+def fill(link):
+    """Send until no more is taken; returns how many were, and how long it took."""
+    begun = time.monotonic()
+    sent = 0
+    while not link.send(b"x"):
+        sent += 1
+    return sent, time.monotonic() - begun
+
+
+def test_a_server_that_is_a_moment_late_is_waited_for(local, monkeypatch):
+    server, link = local
+    sent, _ = fill(link)
+    packets = 3 * sent
+    taken = []
+    server.setblocking(False)
+    for _ in range(sent):
+        server.recv(9)
+    link.send(b"x")
+    # However late the thread below is on a busy machine.
+    monkeypatch.setattr("phoenixdkim_statsd.link.PATIENCE", 30.0)
+    link.ticked()
+
+    def read():
+        # As many at a time as the buffer holds, so that it is full once and again.
+        server.settimeout(5)
+        while len(taken) <= packets:
+            if len(taken) % sent == 0:
+                time.sleep(0.01)
+            taken.append(server.recv(9))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert {link.send(b"%d" % number) for number in range(packets)} == {""}
+    reader.join()
+    assert taken == [b"x", *(b"%d" % number for number in range(packets))]
+
+
+def test_a_server_that_takes_nothing_is_waited_for_once(local):
+    _, link = local
+    sent, took = fill(link)
+    assert sent > 0
+    assert took > PATIENCE * 0.9
+    for _ in range(3):
+        link.ticked()
+        begun = time.monotonic()
+        assert link.send(b"x") == "its socket buffer is full"
+        assert time.monotonic() - begun < PATIENCE / 2

@@ -5,18 +5,26 @@ from __future__ import annotations
 import errno
 import ipaddress
 import os
+import select
 import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import Final
 
 from phoenixdkim.options import parse_host_port
+
+PATIENCE: Final = 0.2
+"""Seconds in all that a tick's packets wait for room in a buffer that is full. A server on a unix socket has ten
+packets or a few more in its buffer; one that reads at all empties it in far less."""
 
 _Where = tuple[str | int, ...] | str
 
 
 class Link:
-    """Sends datagrams and never waits.
+    """Sends datagrams.
+
+    It waits for nothing but room in a full buffer, and for that only where the server has taken the packet before.
 
     A name is looked up in a thread of its own, at the start and again each ``resolve_interval`` seconds; the socket
     stays the same until the name no longer has its address, because some servers keep state by the sender's port.
@@ -41,6 +49,12 @@ class Link:
         self._due = 0.0 if self._found is None else float("inf")
         self._resolving = False
         self._refused = False
+        self._patience = PATIENCE
+        self._takes = True
+
+    def ticked(self) -> None:
+        """A tick has ended: the packets of the next one may wait again, unless the server takes none."""
+        self._patience = PATIENCE if self._takes else 0.0
 
     def resolve(self, wait: float = 0.0) -> None:
         """Begin a look-up when it is time for one, and wait for it at most ``wait`` seconds."""
@@ -88,15 +102,16 @@ class Link:
             made = self._open(*found)
         except OSError as problem:
             return problem.strerror or str(problem)
+        self._takes = False
         try:
             try:
-                made.send(packet)
+                self._send(made, packet)
             except ConnectionRefusedError:
                 if found[0] is socket.AF_UNIX:
                     raise
                 # The answer to an earlier packet, in the place of this send.
                 self._refused = True
-                made.send(packet)
+                self._send(made, packet)
         except BlockingIOError:
             return "its socket buffer is full"
         except OSError as problem:
@@ -104,7 +119,21 @@ class Link:
                 # The server's socket may have been made anew.
                 self.close()
             return problem.strerror or str(problem)
+        self._takes = True
         return os.strerror(errno.ECONNREFUSED).lower() if self._pending_refusal() else ""
+
+    def _send(self, made: socket.socket, packet: bytes) -> None:
+        try:
+            made.send(packet)
+        except BlockingIOError:
+            if self._patience <= 0:
+                raise
+            begun = self._clock()
+            room = select.poll()
+            room.register(made, select.POLLOUT)
+            seen = room.poll(self._patience * 1000)
+            self._patience = max(0.0, self._patience - (self._clock() - begun)) if seen else 0.0
+            made.send(packet)
 
     def refused(self) -> bool:
         """Whether the last packet that left turned out to be refused; told once."""

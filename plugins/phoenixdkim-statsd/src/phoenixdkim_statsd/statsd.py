@@ -172,6 +172,7 @@ class StatsdExporter:
                 if isinstance(sample, Sample):
                     self._put_sample(spec, sample)
         self._flush()
+        link.ticked()
         self._delivered = 0
         self._tell(self._trouble)
         self._trouble = ""
