@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 
 import dns.rcode
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from asking import KEY, NAME, TEXT, Events, one
 from phoenixdkim.dkim.keys import KeyOutcome
 from phoenixdkim.dkim.results import Reason
-from phoenixdkim.dns import Resolver
 from phoenixdkim.events import CacheResult, DnsCacheLookup, DnsResponse, DnsResult
 from phoenixdkim.testing.dns_server import Behaviour, Fault, txt
 
@@ -202,12 +205,19 @@ def test_a_kept_key_costs_little_processor_time(server, make):
     server.set_txt(TEXT, KEY)
     resolver = make(server.address, **PATIENT)
     one(resolver)
-    best = min(_timed(resolver) for _ in range(20))
-    assert best < 3e-6, "a look into the cache is on the path of each message"
+    private = rsa.generate_private_key(65537, 2048)
+    public, made = private.public_key(), private.sign(b"", PKCS1v15(), SHA256())
+    # In turns, and the best of each: what else the machine does then slows both.
+    rounds = [
+        (_timed(lambda: resolver.cached(NAME)), _timed(lambda: public.verify(made, b"", PKCS1v15(), SHA256())))
+        for _ in range(20)
+    ]
+    looked, verified = (min(times) for times in zip(*rounds, strict=True))
+    assert looked < verified / 4, "a look into the cache is on the path of each message, as the verification is"
 
 
-def _timed(resolver: Resolver) -> float:
+def _timed(action: Callable[[], object]) -> float:
     started = time.thread_time()
-    for _ in range(2000):
-        resolver.cached(NAME)
-    return (time.thread_time() - started) / 2000
+    for _ in range(500):
+        action()
+    return time.thread_time() - started
