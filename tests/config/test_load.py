@@ -122,8 +122,8 @@ ONE_FAULT = [
     ("[milter", "1: is no TOML: ", "[milter", "expected ']'"),
     ("[milter]\nworkers = 1\nworkers = 2", "3: is no TOML: ", "overwrite", "workers"),
     ("x = [1,", "1: is no TOML: ", "x = [1,", "end of the file"),
-    ("\x1b[2J\n", "1: is no TOML: ", "?[2J", "column 1"),
-    ("x = 'a\u2028b\x0c", "1: is no TOML: ", "x = 'a?b", "end of the file"),
+    ("\x1b[2J\n", "1: is no TOML: ", "\\x1b[2J", "column 1"),
+    ("x = 'a\u2028b\x0c", "1: is no TOML: ", "x = 'a\\u2028b", "end of the file"),
 ]
 
 

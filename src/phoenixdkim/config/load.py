@@ -17,6 +17,7 @@ from phoenixdkim.config.faults import Fault, Severity, shown, wording
 from phoenixdkim.config.locate import Path, line_of, locate
 from phoenixdkim.config.model import Config
 from phoenixdkim.exporters.inspection import TableFault
+from phoenixdkim.log import printable
 
 CheckExporters = Callable[[Mapping[str, Mapping[str, object]]], Sequence[TableFault]]
 
@@ -127,8 +128,7 @@ def _syntax_fault(path: str, text: str, message: str) -> Fault:
     line = int(matched[2]) if matched[2] else len(lines)
     what = matched[1][:1].lower() + matched[1][1:]
     column = f" at column {matched[3]}" if matched[3] else " at the end of the file"
-    excerpt = lines[line - 1].strip()[:60] if 0 < line <= len(lines) else ""
-    excerpt = "".join(character if character.isprintable() else "?" for character in excerpt)
+    excerpt = printable(lines[line - 1].strip()[:60]) if 0 < line <= len(lines) else ""
     return Fault(path, line, (), f"is no TOML: {what}{column}: {excerpt}")
 
 

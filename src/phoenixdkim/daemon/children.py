@@ -40,7 +40,7 @@ class Generation:
     failed: list[str] = field(default_factory=list)
     ended: bool = False
     parked: bool = False
-    draining_since: float = 0.0
+    draining: bool = False
 
     def park(self, soft: float, hard: float, *, idle_is_done: bool) -> None:
         """Take no more connections; end the sessions there are by these deadlines, in seconds from now."""
@@ -135,7 +135,7 @@ class Children:
     def live(self) -> Generation | None:
         """The generation that serves, if there is one."""
         for generation in reversed(self.generations):
-            if generation.ready is not None and not generation.draining_since and not generation.ended:
+            if generation.ready is not None and not generation.draining and not generation.ended:
                 return generation
         return None
 

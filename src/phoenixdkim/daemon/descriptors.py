@@ -11,22 +11,13 @@ from __future__ import annotations
 import errno
 import os
 import resource
-from typing import Final, Protocol
+from typing import Final
 
 from phoenixdkim.log import Log
+from phoenixdkim.milter.pymilter_listener import Listener
 
 _OURS: Final = 64
 """Of the process itself: libraries, the ledger, pipes, the log, with room to spare."""
-
-
-class Gate(Protocol):
-    """Lets connections in."""
-
-    def pause(self) -> None:
-        """Take none from now on."""
-
-    def resume(self) -> None:
-        """Take them again."""
 
 
 def raise_limit(sessions: int, questions: int) -> str | None:
@@ -54,16 +45,16 @@ def raise_limit(sessions: int, questions: int) -> str | None:
 
 
 class Shortage:
-    """Closes the gate of a worker when its descriptors run short, and opens it again.
+    """Pauses the listener of a worker when its descriptors run short, and resumes it.
 
     Args:
-        gate: where connections come in.
+        listener: where connections come in.
         log: told of each change.
         questions: as for ``raise_limit``; descriptors for them are kept free.
     """
 
-    def __init__(self, gate: Gate, log: Log, questions: int) -> None:
-        self._gate = gate
+    def __init__(self, listener: Listener, log: Log, questions: int) -> None:
+        self._listener = listener
         self._log = log
         self._limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         # A limit far below what is wanted is used for sessions all the same.
@@ -77,14 +68,14 @@ class Shortage:
         free = self._limit - _open_descriptors(self._limit)
         if not self._short and free < self._reserve:
             self._short = True
-            self._gate.pause()
+            self._listener.pause()
             self._log.warning(
                 f"{self._limit - free} of {self._limit} open files are in use; no more connections are taken until some"
                 " sessions end: add workers (milter.workers), or raise the limit (LimitNOFILE= in systemd's unit)"
             )
         elif self._short and free >= self._reserve + self._reserve // 2:
             self._short = False
-            self._gate.resume()
+            self._listener.resume()
             self._log.notice(f"{free} of {self._limit} open files are free again; connections are taken")
 
 

@@ -242,9 +242,9 @@ class Supervisor:
                 settings[key] = self._settings.get(key)
 
     def _park(self, generation: Generation) -> None:
-        generation.draining_since = time.monotonic()
+        generation.draining = True
         generation.park(**self._settings["reload"], idle_is_done=False)
-        draining = [g for g in self._children.generations if g.draining_since and not g.ended]
+        draining = [g for g in self._children.generations if g.draining and not g.ended]
         for oldest in draining[: max(0, len(draining) - self._settings["max_generations"] + 1)]:
             self._log.warning(f"generation {oldest.number} still had sessions when too many generations were alive")
             oldest.park(0.0, 1.0, idle_is_done=True)
@@ -257,7 +257,7 @@ class Supervisor:
 
     def _end(self, generation: Generation) -> None:
         if not generation.ended:
-            generation.draining_since = time.monotonic()
+            generation.draining = True
             # Its workers were ready, so a client may have met one of them: its message is not put off for that.
             generation.park(4.0, 5.0, idle_is_done=False)
 
