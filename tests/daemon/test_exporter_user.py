@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import pwd
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
 from daemon.house import House, signed
 from daemon.mistakes import Installed
+from daemon.test_mistakes import run
+from receivers.programs import eventually
 
 NAMED = """\
 import os
@@ -48,20 +47,17 @@ def test_an_option_user_is_the_exporters_own(key, installed):
 
 
 def test_a_start_without_the_user_is_refused_with_place_and_command(key):
-    house = House(key, exporters='[exporters.textfile]\npath = "{metrics}/x.prom"\n')
-    house.config.write_text(house.text.replace('"nobody"', f'"{MISSING}"'))
-    program = Path(sys.executable).with_name("phoenixdkim")
-    told = []
-    for command in ("run", "check"):
-        done = subprocess.run(
-            [program, command, "-c", house.config], capture_output=True, text=True, timeout=60, check=False
-        )
-        assert done.returncode == 78
-        told.append([line for line in done.stderr.splitlines() if "exporter_user" in line])
-    assert told[0] == told[1]
-    (line,) = told[0]
-    assert line.startswith(f'{house.config}:7: process.exporter_user: there is no user "{MISSING}"; make it: useradd ')
-    house.close()
+    with contextlib.closing(House(key, exporters='[exporters.textfile]\npath = "{metrics}/x.prom"\n')) as house:
+        house.config.write_text(house.text.replace('"nobody"', f'"{MISSING}"'))
+        told = []
+        for command in ("run", "check"):
+            status, lines = run(command, house.config)
+            assert status == 78
+            told.append([line for line in lines if "exporter_user" in line])
+        assert told[0] == told[1]
+        (line,) = told[0]
+        place = f"{house.config}:7: process.exporter_user: "
+        assert line.startswith(f'{place}there is no user "{MISSING}"; make it: useradd ')
 
 
 def test_a_reload_without_the_user_is_refused_and_leaves_no_process(key):
@@ -74,7 +70,4 @@ def test_a_reload_without_the_user_is_refused_and_leaves_no_process(key):
         house.wait_for("reload refused; the configuration in force stays")
         assert f'7: process.exporter_user: there is no user "{MISSING}"; make it: useradd ' in house.log()
         assert signed(house.send())
-        deadline = time.monotonic() + 30
-        while len(house.descendants()) != before:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        eventually("no other process", lambda: len(house.descendants()) == before)

@@ -76,24 +76,20 @@ def test_no_verdict_changes_beside_all_of_them(installed, key, messages):
     tables = "".join(f"[exporters.{kind.lower()}]\nmemory_limit = 64\n" for kind in KINDS)
     with House(key, exporters=TEXTFILE + tables) as house:
         path = house.metrics / "x.prom"
-        verdicts = Verdicts(house, mail, messages)
+        sent = 0
         written = set()
-
-        def look() -> None:
-            if path.exists():
-                written.add(path.stat().st_mtime_ns)
-
-        while verdicts.running:
-            look()
-            time.sleep(0.05)
-        verdicts.join()
-        assert (verdicts.sent, verdicts.changed) == (messages, [])
-        # Mail may be through before an exporter, which has the lowest priority, had its sixth turn.
-        deadline = time.monotonic() + 60
-        while len(written) <= 5 and time.monotonic() < deadline:
-            look()
-            time.sleep(0.05)
-        assert len(written) > 5, "the textfile goes on being written beside them"
+        deadline = time.monotonic() + 120
+        # Mail may be through before an exporter, which has the lowest priority, had its sixth turn; then there is more.
+        while sent == 0 or (len(written) <= 5 and time.monotonic() < deadline):
+            verdicts = Verdicts(house, mail, messages)
+            while verdicts.running:
+                if path.exists():
+                    written.add(path.stat().st_mtime_ns)
+                time.sleep(0.05)
+            verdicts.join()
+            assert (verdicts.sent, verdicts.changed) == (messages, [])
+            sent += messages
+        assert len(written) > 5, "the textfile was written all the while"
         # Some need a moment more to show what they are, and mail for it.
         more = 0
         deadline = time.monotonic() + 60
@@ -103,7 +99,7 @@ def test_no_verdict_changes_beside_all_of_them(installed, key, messages):
             time.sleep(0.05)
         log = house.log()
         assert [name for name, text in WANTED.items() if text not in log] == []
-        wait_until(lambda: path.exists() and own_series(house)["phoenixdkim_messages_total"] == messages + more)
+        wait_until(lambda: path.exists() and own_series(house)["phoenixdkim_messages_total"] == sent + more)
         found = own_series(house)
         assert "secret" not in path.read_text()
         assert found['phoenixdkim_exporter_up{exporter="textfile"}'] == 1

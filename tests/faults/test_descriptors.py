@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from pathlib import Path
 
 import pytest
 
 from daemon.house import BODY, FIELDS, House, signed
+from faults.test_hostile_messages import cpu_of
 from interop.peers import KeyPair
 from phoenixdkim.testing.milter_client import MilterClient
 
@@ -21,12 +21,6 @@ WATCHED = 3.0
 @pytest.fixture(scope="module")
 def key() -> KeyPair:
     return KeyPair.rsa("example.com")
-
-
-def processor_time(pid: int) -> float:
-    """Seconds that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def limit_of(pid: int) -> int:
@@ -46,9 +40,9 @@ def test_r4_connections_wait_when_descriptors_run_short(key):
         assert signed(first.send_message(FIELDS, BODY))
         crowd = [stack.enter_context(MilterClient(house.address)) for _ in range(100)]
         house.wait_for("no more connections are taken until some sessions end")
-        before = processor_time(worker)
+        before = cpu_of(worker)
         time.sleep(WATCHED)
-        assert processor_time(worker) - before < WATCHED / 10, "nothing spins"
+        assert cpu_of(worker) - before < WATCHED / 10, "nothing spins"
         assert signed(first.send_message(FIELDS, BODY)), "an open session goes on"
         assert house.log().count("no more connections are taken") == 1
         for client in crowd:
