@@ -41,6 +41,9 @@ exporter_user = "{exporter}"
 [log]
 destination = "stderr"
 
+[control]
+socket = "{base}/control.sock"
+
 [signing]
 trusted = ["127.0.0.0/8", "::1"]
 

@@ -53,7 +53,7 @@ file = "{tmp_path}/ed.pem"
 
 
 def test_defaults_are_those_of_the_parts() -> None:
-    policy, resolver, faults = built("")
+    policy, resolver, faults = built("[milter]")
     assert faults == ()
     assert policy is not None
     assert policy.limits == Limits()
@@ -127,6 +127,7 @@ def test_options_arrive() -> None:
 [milter]
 on_internal_error = "accept"
 [signing]
+enabled = false
 trusted = ["192.0.2.0/24"]
 trust_authenticated = false
 [verifying]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from phoenixdkim.config.effective import effective
 from phoenixdkim.config.faults import Fault
-from phoenixdkim.config.load import Loaded, read, read_text
+from phoenixdkim.config.load import Loaded, read, read_octets, read_text
 from phoenixdkim.exporters.inspection import TableFault
 
 GOOD = """\
@@ -28,8 +29,40 @@ def faults(text: str) -> list[str]:
     return [str(fault).removeprefix("file:") for fault in read_text(text, "file").faults]
 
 
-def test_an_empty_file_is_good() -> None:
-    loaded = read_text("", "file")
+EMPTY = ["", "\n", " \t\r\n", "# [signing]\n# all comments\n", "\ufeff"]
+
+
+@pytest.mark.parametrize("text", EMPTY, ids=repr)
+def test_a_file_without_any_table_is_an_error(text: str) -> None:
+    (fault,) = read_octets(text.encode(), "file").faults
+    assert str(fault).startswith("file: has no table, so nothing would be signed; ")
+    assert fault.is_error
+
+
+NO_RULES = [
+    "[signing]",
+    "signing = {}",
+    "[signing]\nrules = []",
+    "[signing]\nenabled = true",
+    "[signing]\ntrusted = []",
+]
+
+
+@pytest.mark.parametrize("text", NO_RULES)
+def test_a_signing_table_without_rules_is_an_error(text: str) -> None:
+    assert any("signing: has no rules" in fault for fault in faults(text))
+
+
+def test_signing_may_be_disabled_or_absent() -> None:
+    for text in ("[signing]\nenabled = false", "[milter]", GOOD.replace("[signing]", "[signing]\nenabled = false")):
+        loaded = read_text(text, "file")
+        assert loaded.config is not None
+        assert not loaded.config.signing.enabled
+        assert read_text(effective(loaded.config), "file").config == loaded.config
+
+
+def test_defaults() -> None:
+    loaded = read_text("[milter]", "file")
     assert loaded.faults == ()
     assert loaded.config is not None
     assert loaded.config.milter.socket == "unix:/run/phoenixdkim/milter.sock"
@@ -79,13 +112,33 @@ ONE_FAULT = [
     ("[milter]\nreload_hard_deadline = 100", "2: milter.reload_hard_deadline: ", "100", "at least 300"),
     ("[log]\nlevel = 'inof'", "2: log.level: ", '"inof"', "did you mean 'info'?"),
     ("[log]\ndestination = 'file'", "2: log.destination: ", '"file"', "'syslog'"),
-    ("[signing]\ntrusted = '10.0.0.0/8'", "2: signing.trusted: ", "10.0.0.0/8", "a list in brackets"),
-    ("[signing]\ntrusted = ['10.0.0.1/8']", "2: signing.trusted[0]: ", "10.0.0.1/8", '"10.0.0.0/8"'),
-    ("[signing]\ntrusted = [\n'::1',\n'localnet']", "4: signing.trusted[1]: ", "localnet", "192.0.2.0/24"),
-    ("[signing]\ncanonicalization = 'relax'", "2: signing.canonicalization: ", "'relax'", '"relaxed/simple"'),
-    ("[signing]\nsigned_headers = ['From:']", "2: signing.signed_headers[0]: ", "'From:'", "without colon"),
-    ("[signing]\nsigned_headers = ['Received']", "2: signing.signed_headers[0]: ", "'Received'", "leave it out"),
-    ("[signing]\nkey_permissions = 'none'", "2: signing.key_permissions: ", "none", "'off'"),
+    ("[signing]\ntrusted = '10.0.0.0/8'\nenabled = false", "2: signing.trusted: ", "10.0.0.0/8", "a list in brackets"),
+    ("[signing]\ntrusted = ['10.0.0.1/8']\nenabled = false", "2: signing.trusted[0]: ", "10.0.0.1/8", '"10.0.0.0/8"'),
+    (
+        "[signing]\ntrusted = [\n'::1',\n'localnet']\nenabled = false",
+        "4: signing.trusted[1]: ",
+        "localnet",
+        "192.0.2.0/24",
+    ),
+    (
+        "[signing]\ncanonicalization = 'relax'\nenabled = false",
+        "2: signing.canonicalization: ",
+        "'relax'",
+        '"relaxed/simple"',
+    ),
+    (
+        "[signing]\nsigned_headers = ['From:']\nenabled = false",
+        "2: signing.signed_headers[0]: ",
+        "'From:'",
+        "without colon",
+    ),
+    (
+        "[signing]\nsigned_headers = ['Received']\nenabled = false",
+        "2: signing.signed_headers[0]: ",
+        "'Received'",
+        "leave it out",
+    ),
+    ("[signing]\nkey_permissions = 'none'\nenabled = false", "2: signing.key_permissions: ", "none", "'off'"),
     (GOOD.replace('"*@', '"u*@'), "4: signing.rules[0].from: ", "u*@example.com", '"*@example.com"'),
     (GOOD.replace('["rsa"]', '["rsb"]'), "5: signing.rules[0].keys[0]: ", '"rsb"', "did you mean 'rsa'?"),
     (GOOD.replace('["rsa"]', '["rsa", "rsa"]'), "5: signing.rules[0].keys[1]: ", '"rsa"', "leave one out"),
@@ -139,8 +192,8 @@ def test_one_fault_one_line_with_place_value_and_what_to_write(text: str, place:
 ONE_WARNING = [
     (GOOD.replace("*@example.com", "*"), "4: warning: signing.rules[0].from: "),
     (GOOD + '[keys.old]\ndomain="example.com"\nselector="o"\nfile="/o"', "10: warning: keys.old: no signing rule"),
-    ("[signing]\ntrusted = ['0.0.0.0/0']", "2: warning: signing.trusted[0]: "),
-    ("[signing]\nkey_permissions = 'off'", "2: warning: signing.key_permissions: "),
+    ("[signing]\ntrusted = ['0.0.0.0/0']\nenabled = false", "2: warning: signing.trusted[0]: "),
+    ("[signing]\nkey_permissions = 'off'\nenabled = false", "2: warning: signing.key_permissions: "),
     (GOOD.replace("[signing]", "[signing]\nenabled = false"), "2: warning: signing.enabled: "),
     ("[limits]\nmin_rsa_bits = 512", "2: warning: limits.min_rsa_bits: "),
     ("[verifying]\non_none = 'reject'", "2: warning: verifying.on_none: "),
@@ -229,12 +282,12 @@ def test_twelve_faults_in_core_and_plugin_tables_are_twelve_lines(tmp_path: Path
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     (fault,) = read(str(tmp_path / "none.toml"), None).faults
-    assert str(fault).startswith(f"{tmp_path}/none.toml: can't be read: No such file")
+    assert str(fault).startswith(f"{tmp_path}/none.toml: cannot be read: No such file")
 
 
 def test_a_directory_instead_of_a_file(tmp_path: Path) -> None:
     (fault,) = read(str(tmp_path), None).faults
-    assert "can't be read" in str(fault)
+    assert "is a directory, not a regular file" in str(fault)
 
 
 def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:

@@ -31,13 +31,13 @@ def test_every_option_has_words() -> None:
 
 
 def test_the_sample_is_valid_and_changes_nothing() -> None:
-    assert loaded(sample()) == loaded("")
+    assert loaded(sample()) == loaded("[signing]\nenabled = false")
 
 
 def test_the_sample_with_all_its_options_taken_in_is_valid_and_changes_nothing() -> None:
     text = re.sub(r"(?m)^#(?=[^ #\n])(?!\[)", "", sample().partition("#[[signing.rules]]")[0]).partition("# A rule")[0]
     assert "workers = 0" in text.splitlines()
-    assert loaded(text) == loaded("")
+    assert loaded(text) == loaded("[signing]\nenabled = false")
 
 
 def test_the_sample_has_every_option() -> None:

@@ -105,6 +105,8 @@ class House:
 socket = "{self.address}"
 workers = {workers}
 {milter}
+[control]
+socket = "{self.base}/control.sock"
 [process]
 user = "{worker_user}"
 exporter_user = "nobody"

@@ -58,7 +58,10 @@ class Daemon:
             'user = "nobody"',
             "[log]",
             'destination = "stderr"',
+            "[control]",
+            f'socket = "{self.base}/control.sock"',
             "[signing]",
+            f"enabled = {'true' if signing else 'false'}",
             'trusted = ["127.0.0.0/8", "::1"]',
             signing_options,
         ]

@@ -28,7 +28,18 @@ _RISKY_RESULTS = {
 def cross_check(tables: Tables) -> list[Found]:
     """All such faults, as path, message and severity."""
     found: list[Found] = []
-    for check in (_rules, _keys, _trusted, _socket, _deadlines, _limits, _verifying, _permissions, _exporters):
+    for check in (
+        _signing,
+        _rules,
+        _keys,
+        _trusted,
+        _socket,
+        _deadlines,
+        _limits,
+        _verifying,
+        _permissions,
+        _exporters,
+    ):
         found += check(tables)
     return found
 
@@ -51,6 +62,17 @@ def _key_names(rule: Mapping[str, object]) -> list[tuple[int, str]]:
 def _number(table: Mapping[str, object], name: str, default: float) -> float:
     value = table.get(name, default)
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else default
+
+
+def _signing(tables: Tables) -> Iterator[Found]:
+    signing = tables.get("signing")
+    if isinstance(signing, dict) and signing.get("enabled") is not False and signing.get("rules", []) == []:
+        yield (
+            ("signing",),
+            "has no rules, so outgoing mail would not be signed; add a [[signing.rules]] table, or write"
+            " enabled = false",
+            Severity.ERROR,
+        )
 
 
 def _rules(tables: Tables) -> Iterator[Found]:

@@ -16,12 +16,12 @@ from phoenixdkim.config.crosscheck import cross_check
 from phoenixdkim.config.faults import Fault, Severity, shown, wording
 from phoenixdkim.config.locate import Path, line_of, locate
 from phoenixdkim.config.model import Config
+from phoenixdkim.config.source import SourceError, read_source
 from phoenixdkim.exporters.inspection import TableFault
 from phoenixdkim.log import printable
 
 CheckExporters = Callable[[Mapping[str, Mapping[str, object]]], Sequence[TableFault]]
 
-_MAX_OCTETS: Final = 4 * 1024 * 1024
 _POSITION: Final = re.compile(r"^(.{0,2000}) \(at (?:line (\d+), column (\d+)|end of document)\)$", re.DOTALL)
 
 
@@ -64,15 +64,14 @@ def read(path: str, check_exporters: CheckExporters | None) -> Loaded:
         check_exporters: finds what is wrong with ``[exporters.NAME]`` tables; None to leave them unchecked.
     """
     try:
-        with open(path, "rb") as file:
-            data = file.read(_MAX_OCTETS + 1)
-    except OSError as error:
-        hint = "; 'phoenixdkim check --sample' prints one to begin with" if isinstance(error, FileNotFoundError) else ""
-        return Loaded(None, (Fault(path, 0, (), f"can't be read: {error.strerror}{hint}"),), path)
-    if len(data) > _MAX_OCTETS:
-        return Loaded(
-            None, (Fault(path, 0, (), f"has more than {_MAX_OCTETS} octets; that is no configuration"),), path
-        )
+        source = read_source(path)
+    except SourceError as error:
+        return Loaded(None, (Fault(path, 0, (), str(error)),), path)
+    return read_octets(source.data, path, check_exporters)
+
+
+def read_octets(data: bytes, path: str, check_exporters: CheckExporters | None = None) -> Loaded:
+    """As ``read``, for a file's octets; ``path`` is what faults call it."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -90,6 +89,12 @@ def read_text(text: str, path: str, check_exporters: CheckExporters | None = Non
         return Loaded(None, (_syntax_fault(path, text, str(error)),), path, text)
     except RecursionError:
         return Loaded(None, (Fault(path, 0, (), "brackets are nested too deeply"),), path, text)
+    if not tables:
+        message = (
+            "has no table, so nothing would be signed; restore the file, or start from"
+            " the output of 'phoenixdkim check --sample'"
+        )
+        return Loaded(None, (Fault(path, 0, (), message),), path, text)
     found = Loaded(None, (), path, text, locate(text.replace("\r\n", "\n")))
     config: Config | None = None
     faults: list[Fault] = []

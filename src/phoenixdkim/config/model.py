@@ -57,6 +57,16 @@ def _socket(text: str) -> str:
     return text
 
 
+def _control_socket(text: str) -> str:
+    if text and (not text.startswith("/") or "\0" in text or text.endswith("/")):
+        raise ValueError(f'{text!r}: write an absolute path, as in "/run/phoenixdkim/control.sock", or "" for none')
+    if len(text.encode()) > MAX_SOCKET_PATH:
+        raise ValueError(
+            f"{text!r}: the path has {len(text.encode())} octets; a unix socket's has at most {MAX_SOCKET_PATH}"
+        )
+    return text
+
+
 def _mode(text: str) -> str:
     if not (3 <= len(text) <= 4 and all(c in "01234567" for c in text) and int(text, 8) <= 0o777):
         raise ValueError(f'{text!r} is no file mode; write three octal digits after a zero, as in "0660"')
@@ -207,6 +217,24 @@ class Milter(Table):
     """Generations of workers alive at one time; the oldest ends when a reload would make more."""
 
 
+class Reload(Table):
+    """Reload of the configuration (SIGHUP, SIGUSR1, ``phoenixdkim reload``)."""
+
+    max_shrink: float = Field(default=0.5, ge=0, le=1)
+    """Largest fraction of signing rules or keys that a reload may remove. A reload that removes more, or all rules, the
+    ``[signing]`` table or the trusted networks, is refused, so that an incomplete file does not stop signing. The
+    value in force counts, not that of the new file. ``signing.enabled = false`` in the new file, or
+    ``phoenixdkim reload --accept-shrink``, allows it."""
+
+
+class Control(Table):
+    """The control socket, for ``phoenixdkim reload`` and ``phoenixdkim check``."""
+
+    socket: Annotated[str, AfterValidator(_control_socket)] = "/run/phoenixdkim/control.sock"
+    """Absolute path of the control socket; empty for none. Only root and the daemon's user can use it. If it cannot be
+    created the daemon logs a warning and serves without it. A change takes a restart."""
+
+
 class Process(Table):
     """Users that processes run as when the daemon is started as root."""
 
@@ -245,7 +273,7 @@ class Signing(Table):
     """Signing of outgoing mail."""
 
     enabled: bool = True
-    """Whether anything is signed."""
+    """Whether anything is signed. A ``[signing]`` table without rules is an error unless this is ``false``."""
     trusted: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], _Lax] = ("127.0.0.0/8", "::1")
     """Networks whose mail is signed. A client that is not in them and did not authenticate is never signed for."""
     trust_authenticated: bool = True
@@ -395,8 +423,11 @@ class Config(Table):
 
     milter: Milter = Milter()
     process: Process = Process()
+    reload: Reload = Reload()
+    control: Control = Control()
     log: LogTable = LogTable()
-    signing: Signing = Signing()
+    signing: Signing = Signing(enabled=False)
+    """Without this table nothing is signed."""
     keys: dict[str, Key] = Field(default_factory=dict)
     """Private keys by name, each a table ``[keys.NAME]``."""
     verifying: Verifying = Verifying()

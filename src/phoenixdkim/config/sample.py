@@ -17,7 +17,11 @@ _HEAD: Final = """\
 # PhoenixDKIM configuration, with all options and their defaults.
 #
 # A line that begins with one '#' and no blank is an option with its default: take the '#' away to change it.
-# 'phoenixdkim check' tells all faults of a file at once.
+# 'phoenixdkim check' reports all errors of a file in one run.
+"""
+_NO_RULES: Final = """\
+# Write true when you have written the first rule below; there are none yet.
+enabled = false
 """
 _RULES: Final = """\
 #[[signing.rules]]
@@ -87,7 +91,7 @@ def _toml(value: Any) -> str:
 
 
 def sample() -> str:
-    """The file's text. As it stands it is valid, and the same as an empty file."""
+    """Return the file's text; as it stands it is valid, and all options have their defaults but signing is off."""
     parts = [_HEAD]
     for header, kind, description in tables():
         parts.append(_comment(plain(description)))
@@ -96,7 +100,10 @@ def sample() -> str:
         elif header == "[keys.NAME]":
             parts.append(_options(kind) + "\n" + _KEYS)
         else:
-            parts.append(f"{header}\n{_options(kind)}")
+            written = _options(kind)
+            if kind is model.Signing:
+                written = written.replace("#enabled = true\n", _NO_RULES)
+            parts.append(f"{header}\n{written}")
     parts.append(_comment("Exporters, each a table; every one needs its package.") + _EXPORTERS)
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
