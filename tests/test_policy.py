@@ -9,7 +9,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from phoenixdkim.dkim.results import Algorithm, Result
 from phoenixdkim.dkim.sign import SigningKey
-from phoenixdkim.policy import Disposition, Pattern, PatternError, Policy, SigningTable, ascii_domain, parse_pattern
+from phoenixdkim.policy import (
+    Disposition,
+    Pattern,
+    PatternError,
+    Policy,
+    RemoveForged,
+    SigningTable,
+    ascii_domain,
+    parse_pattern,
+)
 
 _PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(32))
 
@@ -143,3 +152,25 @@ def test_dispositions() -> None:
     strict = policy(on_result={Result.FAIL: Disposition.QUARANTINE})
     assert strict.disposition(Result.FAIL) is Disposition.QUARANTINE
     assert strict.disposition(Result.PASS) is Disposition.ACCEPT
+
+
+@pytest.mark.parametrize(
+    ("address", "kept"),
+    [
+        ("192.0.2.7", True),
+        ("192.0.3.7", False),
+        ("::ffff:192.0.2.7", True),
+        ("IPv6:2001:db8::1", True),
+        ("2001:db9::1", False),
+        ("", False),
+        ("client.example", False),
+        (None, False),
+    ],
+)
+def test_networks_whose_results_are_kept(address: str | None, kept: bool) -> None:
+    networks = (ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("2001:db8::/32"))
+    policy = Policy(b"mx.example.com", networks=(ipaddress.ip_network("192.0.3.0/24"),), keep_from=networks)
+    assert policy.keeps_results(address) is kept
+    assert not Policy(b"mx.example.com", networks=networks).keeps_results(address)
+    off = Policy(b"mx.example.com", remove_forged=RemoveForged.OFF)
+    assert off.keeps_results(address)

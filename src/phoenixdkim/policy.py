@@ -44,6 +44,14 @@ class Disposition(StrEnum):
     QUARANTINE = "quarantine"
 
 
+class RemoveForged(StrEnum):
+    """Which Authentication-Results fields that claim our name are removed."""
+
+    ALL = "all"
+    OWN = "own"
+    OFF = "off"
+
+
 class PatternError(ValueError):
     """A rule's ``from`` can't be understood; the message says what to write."""
 
@@ -182,8 +190,9 @@ class Policy:
         length_policy: what is made of l=.
         from_policy: what is made of several From fields.
         add_none: write Authentication-Results for messages without signature too.
-        remove_forged: remove Authentication-Results that bear our name.
+        remove_forged: which Authentication-Results that claim our name are removed.
         removed_ids: further names whose Authentication-Results are removed with them.
+        keep_from: networks whose Authentication-Results are kept.
         on_internal_error: for a message inside which something went wrong.
         on_result: for each verification result.
     """
@@ -199,14 +208,16 @@ class Policy:
     length_policy: LengthPolicy = LengthPolicy.POLICY
     from_policy: FromPolicy = FromPolicy.POLICY
     add_none: bool = True
-    remove_forged: bool = True
+    remove_forged: RemoveForged = RemoveForged.ALL
     removed_ids: tuple[bytes, ...] = ()
+    keep_from: tuple[Network, ...] = ()
     on_internal_error: Disposition = Disposition.TEMPFAIL
     on_result: Mapping[Result, Disposition] = field(default_factory=_all_accept)
 
     def __post_init__(self) -> None:
-        cached = functools.lru_cache(maxsize=_CACHED_CLIENTS)(self._in_trusted_network)
-        object.__setattr__(self, "_trusted_address", cached)
+        for name, networks in (("_trusted_address", self.networks), ("_kept_address", self.keep_from)):
+            cached = functools.lru_cache(maxsize=_CACHED_CLIENTS)(functools.partial(_within, networks))
+            object.__setattr__(self, name, cached)
 
     def trusted(self, address: str | None, authenticated: bool) -> bool:
         """Whether mail of this client is signed.
@@ -219,15 +230,15 @@ class Policy:
             return True
         return address is not None and bool(self._trusted_address(address))  # type: ignore[attr-defined]
 
-    def _in_trusted_network(self, address: str) -> bool:
-        text = address.removeprefix("IPv6:").partition("%")[0]
-        try:
-            client = ipaddress.ip_address(text)
-        except ValueError:
-            return False
-        if isinstance(client, ipaddress.IPv6Address) and client.ipv4_mapped is not None:
-            client = client.ipv4_mapped
-        return any(client.version == network.version and client in network for network in self.networks)
+    def keeps_results(self, address: str | None) -> bool:
+        """Whether Authentication-Results of a message of this client are kept, whatever name they claim.
+
+        Args:
+            address: its IP address as text; None when it is not known.
+        """
+        if self.remove_forged is RemoveForged.OFF:
+            return True
+        return address is not None and bool(self.keep_from) and bool(self._kept_address(address))  # type: ignore[attr-defined]
 
     def keys_for(self, address: bytes) -> Keys:
         """Keys that sign for the author ``local@domain``, in the rule's order; none when no rule matches."""
@@ -236,3 +247,14 @@ class Policy:
     def disposition(self, result: Result) -> Disposition:
         """What happens to a message with this verification result."""
         return self.on_result.get(result, Disposition.ACCEPT)
+
+
+def _within(networks: tuple[Network, ...], address: str) -> bool:
+    text = address.removeprefix("IPv6:").partition("%")[0]
+    try:
+        client = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    if isinstance(client, ipaddress.IPv6Address) and client.ipv4_mapped is not None:
+        client = client.ipv4_mapped
+    return any(client.version == network.version and client in network for network in networks)

@@ -19,7 +19,7 @@ from phoenixdkim.ledger import Ledger, families
 from phoenixdkim.metrics import Snapshot
 from phoenixdkim.milter.pymilter_engine import Engine, EngineOptions
 from phoenixdkim.milter.session import MessageSession
-from phoenixdkim.policy import Disposition, Policy, SigningTable, parse_pattern
+from phoenixdkim.policy import Disposition, Policy, RemoveForged, SigningTable, parse_pattern
 from requirement import requirement
 
 OFFERED = [0x1FF, 0x1FFFFF, 0, 0]
@@ -35,7 +35,8 @@ class FakeContext:
         self.edits = []
         self.reply = None
         self.quarantined = None
-        self.refuse = False
+        self.refuse_from = None
+        """Number of the edit from which on edits are refused."""
 
     def setpriv(self, value):
         self.private = value
@@ -49,13 +50,16 @@ class FakeContext:
             raise found
         return found
 
+    def _edit(self, *edit):
+        if self.refuse_from is not None and len(self.edits) >= self.refuse_from:
+            raise milter.error("cannot edit the header")
+        self.edits.append(edit)
+
     def addheader(self, name, value, index):
-        if self.refuse:
-            raise milter.error("cannot add header")
-        self.edits.append((name, value, index))
+        self._edit(name, value, index)
 
     def chgheader(self, name, index, value):
-        self.edits.append((name, index, value))
+        self._edit(name, index, value)
 
     def quarantine(self, reason):
         self.quarantined = reason
@@ -269,20 +273,106 @@ def test_what_goes_wrong_in_one_message_is_fenced(bench, monkeypatch, stage):
     assert context.edits[0][0] == "DKIM-Signature"
 
 
-def test_the_answer_to_an_internal_error_is_configurable(policy, monkeypatch):
+FORGED = [
+    ("Authentication-Results", b" mx.example; dkim=pass"),
+    *FIELDS,
+    ("authentication-results", b" mx.example.net; dkim=pass"),
+    ("AUTHENTICATION-RESULTS", b" mx.example; dkim=pass"),
+]
+REMOVED = [("AUTHENTICATION-RESULTS", 3, None), ("Authentication-Results", 1, None)]
+DEFERRED = ("451", "4.3.0", "internal DKIM error, try again later")
+
+
+def break_at(bench, monkeypatch, stage):
+    """Raise an exception at this stage of each message."""
+    from phoenixdkim.milter import pymilter_engine as module
+
+    def raising(*_arguments):
+        raise ValueError("broken")
+
+    if stage == "envelope":
+        monkeypatch.setattr(module, "_macro", raising)
+    elif stage == "conclude":
+        monkeypatch.setattr(module, "conclude", raising)
+    elif stage == "begin":
+        monkeypatch.setattr(module, "MessageSession", raising)
+    else:
+        monkeypatch.setattr(module.MessageSession, stage, raising)
+
+
+@requirement("A06", "A07")
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("stage", ["end_of_headers", "body", "end_of_message", "conclude"])
+def test_an_internal_error_with_accept_removes_what_claims_our_name(policy, monkeypatch, stage, inside):
     import dataclasses
 
-    for disposition, answer in ((Disposition.ACCEPT, milter.CONTINUE), (Disposition.REJECT, milter.REJECT)):
-        bench = Bench(dataclasses.replace(policy, on_internal_error=disposition))
-        context = bench.open()
-        bench.engine.envfrom(context, b"<>")
-        bench.engine.header(context, "From", "not bytes")
-        assert bench.engine.eom(context) == answer
+    bench = Bench(dataclasses.replace(policy, on_internal_error=Disposition.ACCEPT))
+    context = bench.open(address=("127.0.0.1" if inside else "192.0.2.1", 1))
+    break_at(bench, monkeypatch, stage)
+    assert bench.message(context, FORGED) == milter.CONTINUE
+    assert (context.edits, context.reply) == (REMOVED, None)
+
+
+@requirement("A06")
+@pytest.mark.parametrize("fields", [FORGED, FIELDS], ids=["forged", "none"])
+@pytest.mark.parametrize("stage", ["envelope", "begin", "header"])
+def test_an_internal_error_before_the_end_of_the_header_defers_instead_of_accepting(policy, monkeypatch, stage, fields):
+    import dataclasses
+
+    bench = Bench(dataclasses.replace(policy, on_internal_error=Disposition.ACCEPT))
+    context = bench.open()
+    break_at(bench, monkeypatch, stage)
+    assert bench.message(context, fields) == milter.TEMPFAIL
+    assert (context.edits, context.reply) == ([], DEFERRED)
+
+
+@pytest.mark.parametrize("stage", ["begin", "header", "conclude"])
+@pytest.mark.parametrize("how", ["off", "keep_from"])
+def test_an_internal_error_with_accept_where_nothing_is_removed(policy, monkeypatch, stage, how):
+    import dataclasses
+
+    changes = {"remove_forged": RemoveForged.OFF} if how == "off" else {"keep_from": policy.networks}
+    bench = Bench(dataclasses.replace(policy, on_internal_error=Disposition.ACCEPT, **changes))
+    context = bench.open()
+    break_at(bench, monkeypatch, stage)
+    assert bench.message(context, FORGED) == milter.CONTINUE
+    assert context.edits == []
+
+
+@pytest.mark.parametrize("stage", ["header", "conclude"])
+@pytest.mark.parametrize(
+    ("disposition", "answer"), [(Disposition.TEMPFAIL, milter.TEMPFAIL), (Disposition.REJECT, milter.REJECT)]
+)
+def test_the_answer_to_an_internal_error_is_configurable(policy, monkeypatch, stage, disposition, answer):
+    import dataclasses
+
+    bench = Bench(dataclasses.replace(policy, on_internal_error=disposition))
+    context = bench.open()
+    break_at(bench, monkeypatch, stage)
+    assert bench.message(context, FORGED) == answer
+    assert context.edits == []
+
+
+@pytest.mark.parametrize("refused", [0, 1, 2])
+def test_an_mta_that_refuses_an_edit_is_told_to_defer_while_a_forged_field_is_left(policy, refused):
+    """Two deletions, then a signature: only when both are done may the message be accepted."""
+    import dataclasses
+
+    bench = Bench(dataclasses.replace(policy, on_internal_error=Disposition.ACCEPT))
+    context = bench.open()
+    context.refuse_from = refused
+    assert bench.message(context, FORGED) == (milter.CONTINUE if refused == 2 else milter.TEMPFAIL)
+    assert context.edits == REMOVED[:refused]
+    assert bench.counted("phoenixdkim_errors_total", stage="reply") == 1
+    context.edits.clear()
+    context.refuse_from = None
+    assert bench.message(context, FORGED) == milter.CONTINUE
+    assert [edit[0] for edit in context.edits] == [*(edit[0] for edit in REMOVED), "DKIM-Signature"]
 
 
 def test_an_mta_that_refuses_the_edit(bench):
     context = bench.open()
-    context.refuse = True
+    context.refuse_from = 0
     assert bench.message(context) == milter.TEMPFAIL
     assert bench.counted("phoenixdkim_errors_total", stage="reply") == 1
 
@@ -436,6 +526,66 @@ def test_a_piece_that_memory_was_too_short_for_breaks_its_message_only(bench, mo
         assert context.edits[0][0] == "DKIM-Signature"
 
     contextvars.copy_context().run(check)
+
+
+@requirement("A06")
+@pytest.mark.parametrize("in_body", [True, False])
+def test_a_missing_piece_with_accept_defers_unless_the_header_was_read(policy, monkeypatch, in_body):
+    """What is missing before the body may be an Authentication-Results field, so ordinals are unknown."""
+    import dataclasses
+
+    bench = Bench(dataclasses.replace(policy, on_internal_error=Disposition.ACCEPT))
+
+    def check():
+        uncaught = Uncaught(bench, monkeypatch)
+        context = bench.open()
+        bench.engine.envfrom(context, b"<a@example.com>")
+        for name, value in FORGED:
+            bench.engine.header(context, name, value)
+        if in_body:
+            bench.engine.body(context, b"one\r\n")
+        uncaught.tell(MemoryError())
+        bench.engine.body(context, b"three\r\n")
+        assert bench.engine.eom(context) == (milter.CONTINUE if in_body else milter.TEMPFAIL)
+        assert context.edits == (REMOVED if in_body else [])
+
+    contextvars.copy_context().run(check)
+
+
+@requirement("A06", "A07")
+@pytest.mark.parametrize("inside", [True, False])
+def test_fields_whose_names_never_reach_us_do_not_move_the_ordinals(bench, monkeypatch, inside):
+    def check():
+        uncaught = Uncaught(bench, monkeypatch)
+        context = bench.open(address=("127.0.0.1" if inside else "192.0.2.1", 1))
+        bench.engine.envfrom(context, b"<a@example.com>")
+        for name, value in FORGED:
+            uncaught.tell(NO_TEXT)
+            bench.engine.header(context, name, value)
+        uncaught.tell(NO_TEXT)
+        assert bench.engine.eom(context) == milter.CONTINUE
+        assert context.edits[:2] == REMOVED
+        assert [edit[0] for edit in context.edits[2:]] == ["Authentication-Results"]
+
+    contextvars.copy_context().run(check)
+
+
+def test_an_error_past_all_fences_defers(policy, monkeypatch):
+    """The answer of the exception policy, to go on, would accept the message as it is."""
+    import dataclasses
+
+    bench = Bench(dataclasses.replace(policy, on_internal_error=Disposition.ACCEPT))
+    context = bench.open()
+    for name, value in FORGED:
+        bench.engine.header(context, name, value)
+
+    def raising(*_arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(bench.log, "info", raising)
+    monkeypatch.setattr(bench.log, "error", raising)
+    assert bench.engine.eom(context) == milter.TEMPFAIL
+    assert bench.engine.messages == 0
 
 
 def test_what_no_connection_has_to_do_with_is_passed_on(bench, monkeypatch):

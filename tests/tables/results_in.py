@@ -125,7 +125,7 @@ MANY: Final = (
         _OURS + b"\r\n" + signed(),
         removed=(1,),
     ),
-    Row("ours, left by option", ("A06",), _NONE, message(_OURS, *HEAD), options={"verifying.remove_forged": False}),
+    Row("ours, left by option", ("A06",), _NONE, message(_OURS, *HEAD), options={"verifying.remove_forged": "off"}),
     Row(
         "fields whose names resemble ours",
         ("A06",),

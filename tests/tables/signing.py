@@ -37,6 +37,7 @@ class SigningRow:
         signed_by: keys of the signatures from the top; those of the one rule unless told otherwise.
         tags: values that the first signature's tags must have; None: the tag must not be there.
         h: names of h=, lower-case and sorted; None when the row is not about them.
+        removed: ordinals of the Authentication-Results fields that are removed.
         dialogue: False where the milter protocol can't carry the message as it is.
     """
 
@@ -52,6 +53,7 @@ class SigningRow:
     signed_by: tuple[str, ...] = ("ed25519",)
     tags: Mapping[bytes, bytes | None] = field(default_factory=dict)
     h: tuple[bytes, ...] | None = None
+    removed: tuple[int, ...] = ()
     dialogue: bool = True
 
     def __str__(self) -> str:
@@ -213,13 +215,60 @@ SIGNATURES: Final = (
         for how in ("simple/simple", "simple/relaxed", "relaxed/simple", "relaxed/relaxed")
     ),
     SigningRow("200 fields that are signed", ("S08",), head=(*HEAD, *[b"To: x@example.net"] * 200)),
-    SigningRow("a forged field of ours", ("A10",), head=(b"Authentication-Results: mx.example.org; dkim=pass", *HEAD)),
     SigningRow(
         "a signature that is there already",
         ("S09", "C10"),
         head=(b"DKIM-Signature: v=1; a=rsa-sha256; b=QUJD", *HEAD),
         h=_USUAL,
     ),
+)
+
+_OURS: Final = b"Authentication-Results: mx.example.org; dkim=pass header.d=bank.example"
+_OTHERS: Final = b"Authentication-Results: mx.example.net; dkim=pass header.d=bank.example"
+_FORGED: Final = (_OURS, *HEAD, _OTHERS, _OURS)
+
+
+def _forged(name: str, unsigned: UnsignedReason | None = None, **more: object) -> SigningRow:
+    """A row whose message has two fields that claim our name, around another's."""
+    changes: dict[str, object] = {"head": _FORGED, "removed": (1, 3), **more}
+    return SigningRow(f"forged fields: {name}", ("A06", "A07", "A10"), unsigned, **changes)  # type: ignore[arg-type]
+
+
+FORGED: Final = (
+    _forged("signed"),
+    _forged("verified", _R.NOT_TRUSTED, client=OUTSIDE),
+    _forged("no rule", _R.NO_RULE, rules=_rule(**{"from": "*@example.net"})),
+    _forged("no From", _R.NO_FROM, head=(_OURS, *HEAD[1:], _OTHERS, _OURS)),
+    _forged("two From", _R.MULTIPLE_FROM, head=(_OURS, _FROM, _OTHERS, _OURS, *HEAD)),
+    _forged("neither signed nor verified", _R.NOT_TRUSTED, client=OUTSIDE, options={"verifying.enabled": False}),
+    _forged("signed, nothing verified", options={"verifying.enabled": False}),
+    _forged(
+        "signing and verifying off", _R.SIGNING_OFF, options={"signing.enabled": False, "verifying.enabled": False}
+    ),
+    _forged("a bare LF in the body", _R.BARE_CR_OR_LF, body=b"a\n.\r\n"),
+    _forged("a long line", _R.LINE_TOO_LONG, body=b"x" * 999 + b"\r\n"),
+    _forged("8 bits", _R.EIGHT_BIT, body=b"\xff\r\n", options={"signing.eight_bit": "leave"}),
+    _forged(
+        "a large header",
+        _R.HEADER_TOO_LARGE,
+        head=(_OURS, *HEAD, *[b"X-Pad: x"] * 30, _OTHERS, _OURS),
+        options={"limits.max_header_fields": 20, "verifying.enabled": False},
+        removed=(1, 2, 3),
+    ),
+    _forged("left by option", options={"verifying.remove_forged": "off"}, removed=()),
+    _forged("signed, of a network that keeps them", options={"verifying.keep_from": ["127.0.0.1"]}, removed=()),
+    _forged(
+        "verified, of a network that keeps them",
+        _R.NOT_TRUSTED,
+        client=OUTSIDE,
+        options={"verifying.keep_from": ["192.0.2.0/24", "203.0.113.0/24"]},
+        removed=(),
+    ),
+    _forged("of a network beside one that keeps them", options={"verifying.keep_from": ["127.0.0.2/31"]}),
+    _forged("an authenticated client", authenticated=True, client=OUTSIDE),
+    _forged("an unknown client", _R.NOT_TRUSTED, client=None, options={"verifying.keep_from": ["0.0.0.0/0", "::/0"]}),
+    _forged("an IPv6 client", client="::1"),
+    _forged("an IPv6 client that keeps them", client="::1", options={"verifying.keep_from": ["::1"]}, removed=()),
 )
 
 OCTETS: Final = (
@@ -277,4 +326,4 @@ OCTETS: Final = (
     ),
 )
 
-ROWS: Final = (*AUTHORS, *CLIENTS, *FIELDS, *SIGNATURES, *OCTETS)
+ROWS: Final = (*AUTHORS, *CLIENTS, *FIELDS, *SIGNATURES, *FORGED, *OCTETS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from phoenixdkim.config.load import Loaded
 from phoenixdkim.config.model import Config
 from phoenixdkim.dkim.results import Result
 from phoenixdkim.events import Action
-from phoenixdkim.milter.outcome import InsertField, Outcome
+from phoenixdkim.milter.outcome import DeleteField, InsertField, Outcome
 from phoenixdkim.milter.session import Client
 from phoenixdkim.policy import Policy
 from requirement import requirement
@@ -64,12 +65,20 @@ def read(value: bytes) -> dict[bytes, bytes]:
     return {name: text for name, _, text in parts}
 
 
+def demand_removed(row: SigningRow, outcome: Outcome) -> None:
+    """Compare the deletions with those of the row: before all insertions, the last field first."""
+    first = outcome.edits[: len(row.removed)]
+    assert [edit.ordinal for edit in first if isinstance(edit, DeleteField)] == sorted(row.removed, reverse=True)
+    assert not any(isinstance(edit, DeleteField) for edit in outcome.edits[len(row.removed) :])
+
+
 @pytest.mark.parametrize("row", [row for row in ROWS if row.unsigned is not None], ids=str)
 def test_not_signed(row: SigningRow, key_files: Path) -> None:
     outcome = outcome_of(row, policy_of(row, key_files))
     assert outcome.unsigned is row.unsigned
     assert outcome.action is not Action.SIGN
     assert not any(isinstance(edit, InsertField) and edit.name == b"DKIM-Signature" for edit in outcome.edits)
+    demand_removed(row, outcome)
 
 
 @requirement("S08", "S11", "A10", "A12")
@@ -78,9 +87,10 @@ def test_signed(row: SigningRow, key_files: Path) -> None:
     policy = policy_of(row, key_files)
     outcome = outcome_of(row, policy)
     assert (outcome.action, outcome.unsigned) == (Action.SIGN, None)
+    demand_removed(row, outcome)
     # A10: signatures, and nothing else, are put on top; the last insertion ends uppermost.
     inserted = [edit for edit in reversed(outcome.edits) if isinstance(edit, InsertField)]
-    assert len(inserted) == len(outcome.edits) == len(row.signed_by)
+    assert len(inserted) == len(row.signed_by)
     for edit, name in zip(inserted, row.signed_by, strict=True):
         assert edit.name == b"DKIM-Signature"
         demand_shape(edit.value)
@@ -134,6 +144,7 @@ def demand_same_by_hand(row: SigningRow, name: str, value: bytes) -> None:
 def demand_pass(row: SigningRow, policy: Policy, made: Sequence[bytes]) -> None:
     """S10: a stranger's verifier passes each."""
     whole = message(*made, *[entry for entry in row.head if not entry.startswith(b"DKIM-Signature")], body=row.body)
+    policy = dataclasses.replace(policy, verifying=True)
     outcome = process(whole, policy, Client("192.0.2.1"), NOW, lambda names: answers(ZONE, names, policy.limits))
     assert [verdict.result for verdict in outcome.verdicts] == [Result.PASS] * len(made)
 

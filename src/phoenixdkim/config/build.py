@@ -84,6 +84,7 @@ def build(
         add_none=verifying.add_none,
         remove_forged=verifying.remove_forged,
         removed_ids=tuple(text.encode() for text in verifying.remove_authserv_ids),
+        keep_from=tuple(ipaddress.ip_network(text) for text in verifying.keep_from),
         on_internal_error=Disposition(config.milter.on_internal_error),
         on_result={
             Result.PASS: Disposition.ACCEPT,

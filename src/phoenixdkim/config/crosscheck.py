@@ -24,6 +24,12 @@ _RISKY_RESULTS = {
     "on_neutral": "mail whose signatures could not be judged",
 }
 
+_FORGEABLE = {"off": "results of every method", "own": "results of every method but DKIM, such as spf and dmarc,"}
+_EVERYONE = {
+    ("signing", "trusted"): "everyone who can send through this MTA gets your signature",
+    ("verifying", "keep_from"): "every sender can forge results in your name (RFC 8601 section 5)",
+}
+
 
 def cross_check(tables: Tables) -> list[Found]:
     """All such faults, as path, message and severity."""
@@ -32,7 +38,7 @@ def cross_check(tables: Tables) -> list[Found]:
         _signing,
         _rules,
         _keys,
-        _trusted,
+        _networks,
         _socket,
         _deadlines,
         _limits,
@@ -162,21 +168,22 @@ def _keys(tables: Tables) -> Iterator[Found]:
         places.setdefault(place, name)
 
 
-def _trusted(tables: Tables) -> Iterator[Found]:
-    networks = _table(tables, "signing").get("trusted")
-    for number, text in enumerate(networks if isinstance(networks, list) else ()):
-        if not isinstance(text, str):
-            continue
-        try:
-            everyone = ip_network(text).prefixlen == 0
-        except ValueError:
-            continue
-        if everyone:
-            yield (
-                ("signing", "trusted", number),
-                f"{shown(text)} is everyone: whoever can send through this MTA gets your signature; name your networks",
-                Severity.WARNING,
-            )
+def _networks(tables: Tables) -> Iterator[Found]:
+    for (table, option), consequence in _EVERYONE.items():
+        networks = _table(tables, table).get(option)
+        for number, text in enumerate(networks if isinstance(networks, list) else ()):
+            if not isinstance(text, str):
+                continue
+            try:
+                everyone = ip_network(text).prefixlen == 0
+            except ValueError:
+                continue
+            if everyone:
+                yield (
+                    (table, option, number),
+                    f"{shown(text)} is every address: {consequence}; name your networks",
+                    Severity.WARNING,
+                )
 
 
 def _socket(tables: Tables) -> Iterator[Found]:
@@ -261,10 +268,11 @@ def _verifying(tables: Tables) -> Iterator[Found]:
             f'{shown(verifying["on_temperror"])}: this loses mail whenever DNS does not answer; write "tempfail"',
             Severity.WARNING,
         )
-    if verifying.get("remove_forged") is False:
+    value = verifying.get("remove_forged")
+    if isinstance(value, str) and value in _FORGEABLE:
         yield (
             ("verifying", "remove_forged"),
-            "false: a sender can write results in your name (RFC 8601 section 5); write true",
+            f'{shown(value)}: a sender can forge {_FORGEABLE[value]} in your name (RFC 8601 section 5); write "all"',
             Severity.WARNING,
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from phoenixdkim.dkim.canonical import Canonicalization
 from phoenixdkim.dkim.limits import Limits
@@ -19,7 +19,7 @@ from phoenixdkim.dns.options import ResolverOptions, parse_nameserver
 from phoenixdkim.dns.validation import probe_name
 from phoenixdkim.keystore import Permissions
 from phoenixdkim.log import Destination
-from phoenixdkim.policy import Disposition, ascii_domain, parse_pattern
+from phoenixdkim.policy import Disposition, RemoveForged, ascii_domain, parse_pattern
 
 MAX_SOCKET_PATH: Final = 107
 """Octets of a unix socket's path: sun_path has 108 with its final zero (unix(7))."""
@@ -159,6 +159,13 @@ def _other_authserv_id(text: str) -> str:
     if not text:
         raise ValueError('an empty authserv-id; write the name that is to be removed, as in "mx2.example.com"')
     return _authserv_id(text)
+
+
+def _remove_forged(value: object) -> object:
+    if isinstance(value, bool):
+        instead = '"all" (or leave it out)' if value else '"off", or "own" to keep what other local filters wrote'
+        raise ValueError(f"{str(value).lower()}: no longer a boolean; write {instead}")
+    return value
 
 
 def _file(text: str) -> str:
@@ -338,11 +345,18 @@ class Verifying(Table):
     """What happens to a message with result neutral."""
     add_none: bool = True
     """Whether a message without signature gets Authentication-Results too."""
-    remove_forged: bool = True
-    """Whether Authentication-Results that came with the message and bear our name are removed."""
+    remove_forged: Annotated[RemoveForged, _Lax, BeforeValidator(_remove_forged)] = RemoveForged.ALL
+    """Which Authentication-Results fields that came with a message and claim our name are removed (RFC 8601 section 5),
+    whether the message is signed, verified or neither: ``all``; ``own``, for a host whose other filters run before
+    this one under the same name: fields with a clause of ``dkim`` or a method derived from it (``dkim-adsp``,
+    ``dkim-atps``), with no clause, or that cannot be parsed; fields of other methods only (``spf``, ``dmarc``, ``arc``,
+    ...) are kept, so a sender can forge them; ``off``: none."""
     remove_authserv_ids: Annotated[tuple[Annotated[str, AfterValidator(_other_authserv_id)], ...], _Lax] = ()
-    """Further authserv-ids whose Authentication-Results are removed, such as those of this site's other hosts (RFC
-    8601 section 5); all others are kept."""
+    """Further authserv-ids whose Authentication-Results are removed in full, such as those of this site's other hosts
+    (RFC 8601 section 5), unless ``remove_forged`` is ``off``; all others are kept."""
+    keep_from: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], _Lax] = ()
+    """Networks whose mail keeps its Authentication-Results, whatever name they claim: hosts of this site that verify
+    mail before this one does, and a content filter whose mail passes this milter a second time."""
 
 
 _LIMITS: Final = Limits()

@@ -30,7 +30,7 @@ from phoenixdkim.ledger import Batch, StripeWriter
 from phoenixdkim.log import Log
 from phoenixdkim.milter.accounting import count, summary
 from phoenixdkim.milter.judging import conclude
-from phoenixdkim.milter.outcome import InsertField, Outcome
+from phoenixdkim.milter.outcome import DeleteField, Edit, InsertField, Outcome
 from phoenixdkim.milter.session import Client, MessageSession, failed, refused
 from phoenixdkim.policy import Disposition, Policy
 
@@ -75,6 +75,7 @@ class _Connection:
         "overloaded",
         "raw",
         "raw_octets",
+        "removals",
         "replies",
         "session",
         "started_ns",
@@ -92,6 +93,8 @@ class _Connection:
         self.in_message = False
         self.late = False
         self.broken: Stage | None = None
+        self.removals: tuple[DeleteField, ...] | None = None
+        """Of a broken message: the fields to be removed; None if its header was not read in full."""
         self.started_ns = 0
         self.overloaded = overloaded
         self.leading_space = bool(protocol & milter.P_HDR_LEADSPC)
@@ -109,6 +112,7 @@ class _Connection:
         self.hidden = False
         self.under_way = False
         self.broken = None
+        self.removals = None
         self.started_ns = 0
 
 
@@ -187,9 +191,7 @@ class Engine:
                 before(kind, error, trace)
             elif not isinstance(error, UnicodeDecodeError):
                 # A field or a piece of the body is missing: what is left must be neither signed nor judged.
-                if connection.broken is None:
-                    connection.broken = Stage.BODY
-                connection.session = None
+                self._break(connection, Stage.BODY)
                 self._log.error(f"internal error: {kind.__name__} where a message is taken in")
             elif connection.in_message:
                 connection.hidden = True
@@ -207,11 +209,20 @@ class Engine:
 
     def _fence(self, connection: _Connection, stage: Stage) -> None:
         """Note an exception: the message is answered as broken, its end not expected to work."""
-        if connection.broken is None:
-            connection.broken = stage
-        connection.session = None
+        self._break(connection, stage)
         text = traceback.format_exc().strip().replace("\n", " | ")
         self._log.error(f"internal error at {stage}: {text}")
+
+    def _break(self, connection: _Connection, stage: Stage) -> None:
+        """Give a message up; keep what is known of the fields that must be removed from it."""
+        if connection.broken is None:
+            connection.broken = stage
+            header_read = connection.under_way or stage is Stage.END_OF_MESSAGE
+            if self._policy.keeps_results(connection.address):
+                connection.removals = ()
+            elif header_read and connection.session is not None:
+                connection.removals = connection.session.removals.edits
+        connection.session = None
 
     # The callbacks. Each is called by a thread of libmilter's.
 
@@ -352,7 +363,16 @@ class Engine:
 
     def eom(self, context: Any) -> int:
         """Finish the message: tell the MTA, the log and the ledger the same outcome."""
-        connection = self._connection(context)
+        try:
+            connection = self._connection(context)
+            try:
+                return self._finish(context, connection)
+            finally:
+                self._end(connection)
+        except Exception:  # noqa: BLE001 - pymilter's answer would accept the message as it is
+            return milter.TEMPFAIL
+
+    def _finish(self, context: Any, connection: _Connection) -> int:
         if not connection.started_ns:
             connection.started_ns = time.monotonic_ns()
         if connection.raw:
@@ -362,12 +382,14 @@ class Engine:
             outcome = self._outcome(connection, batch)
         except Exception:  # noqa: BLE001 - the fence
             self._fence(connection, Stage.END_OF_MESSAGE)
-            outcome = failed(Stage.END_OF_MESSAGE, self._policy.on_internal_error)
+            outcome = failed(Stage.END_OF_MESSAGE, self._policy.on_internal_error, connection.removals)
+        edits = list(outcome.edits)
         try:
-            answer = self._reply(context, connection, outcome)
+            answer = self._reply(context, connection, outcome, edits)
         except Exception:  # noqa: BLE001 - the fence: the MTA refused an edit, or is gone
             self._fence(connection, Stage.REPLY)
-            outcome = failed(Stage.REPLY, self._policy.on_internal_error)
+            left = any(isinstance(edit, DeleteField) for edit in edits)
+            outcome = failed(Stage.REPLY, self._policy.on_internal_error, None if left else ())
             answer = _ANSWERS[outcome.disposition]
         try:
             self._log.info(summary(_macro(context, "i"), outcome))
@@ -375,7 +397,6 @@ class Engine:
             self._writer.record(batch)
         except Exception:  # noqa: BLE001 - the fence: a message is answered even when it can't be counted
             self._log.error(f"internal error in accounting: {traceback.format_exc()}")
-        self._end(connection)
         return answer
 
     def _outcome(self, connection: _Connection, batch: Batch) -> Outcome:
@@ -384,19 +405,22 @@ class Engine:
         if connection.late:
             return refused(UnsignedReason.CLOSING)
         if connection.broken is not None:
-            return failed(connection.broken, self._policy.on_internal_error)
+            return failed(connection.broken, self._policy.on_internal_error, connection.removals)
         session = connection.session or self._begin(connection)
         if not connection.under_way:
             self._end_of_headers(connection, session)
         return conclude(session, self._resolver, batch.add)
 
-    def _reply(self, context: Any, connection: _Connection, outcome: Outcome) -> int:
-        for edit in outcome.edits:
+    def _reply(self, context: Any, connection: _Connection, outcome: Outcome, edits: list[Edit]) -> int:
+        """Tell the MTA the outcome; edits that are done are taken from the list."""
+        while edits:
+            edit = edits[0]
             if isinstance(edit, InsertField):
                 text = edit.value.replace(b"\r\n", b"\n").decode()
                 context.addheader(edit.name.decode(), text if connection.leading_space else text.lstrip(" "), 0)
             else:
                 context.chgheader(edit.name.decode(), edit.ordinal, None)
+            del edits[0]
         if outcome.disposition is Disposition.QUARANTINE:
             context.quarantine(f"DKIM {outcome.result}: {outcome.reason}")
         if outcome.reply is not None:

@@ -11,11 +11,13 @@ and ends with an ``Outcome``. It opens nothing, waits for nothing and knows no m
     outcome = session.end_of_message(answers)
 
 Signing or verifying. A message is signed when its client is trusted (a trusted network, or authenticated) and a
-signing rule has keys for the author of its one From field. Every other message is verified.
+signing rule has keys for the author of its one From field. Every other message is verified. Either way, fields that
+claim our name in Authentication-Results are removed.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -29,9 +31,9 @@ from phoenixdkim.dkim.sign import Signer, SigningKey
 from phoenixdkim.dkim.verify import Verifier, determinative
 from phoenixdkim.events import Action, Stage
 from phoenixdkim.milter.outcome import DeleteField, Edit, InsertField, Outcome, SignatureMade, SmtpReply
+from phoenixdkim.milter.removals import Removals
 from phoenixdkim.policy import Disposition, Policy
 
-_AUTHENTICATION_RESULTS: Final = b"authentication-results"
 _SIGNATURE: Final = b"dkim-signature"
 _READ_BEYOND: Final = 65536
 """Octets over the limit that are still kept: the limit is found by the verifier, with its reason."""
@@ -62,18 +64,17 @@ class MessageSession:
         "_beyond",
         "_client",
         "_cut",
-        "_forged",
         "_from",
         "_hidden",
         "_now",
         "_octets",
-        "_ordinals",
         "_policy",
         "_signer",
         "_unsigned",
         "_verifier",
         "fields",
         "key_names",
+        "removals",
     )
 
     def __init__(self, policy: Policy, client: Client, now: int) -> None:
@@ -93,8 +94,8 @@ class MessageSession:
         self._octets = 0
         self._cut = False
         self._beyond = 0
-        self._ordinals = 0
-        self._forged: list[DeleteField] = []
+        self.removals = Removals(policy, client.address, policy.authserv_id)
+        """Fields that claim our name. Removed on each path, by ``end_of_message`` or by ``failed``."""
         self._from: list[bytes] = []
         self._hidden = False
         self._author = b""
@@ -113,12 +114,7 @@ class MessageSession:
         lowered = name.lower().rstrip(b" \t")
         self._octets += len(name) + len(value) + 3
         beyond = len(self.fields) > limits.max_header_fields or self._octets > limits.max_header_octets + _READ_BEYOND
-        if lowered == _AUTHENTICATION_RESULTS:
-            self._ordinals += 1
-            # What pretends to be ours must not survive, past the limits either; there it is not worth reading.
-            ids = (self._policy.authserv_id, *self._policy.removed_ids)
-            if beyond or any(authres.forged(value, name) for name in ids):
-                self._forged.append(DeleteField(name.rstrip(b" \t"), self._ordinals))
+        self.removals.field(name, value, read=not beyond)
         if beyond:
             self._cut = True
             if lowered != _SIGNATURE or self._beyond >= limits.max_signatures:
@@ -228,10 +224,12 @@ class MessageSession:
             answers: for each name that ``end_of_headers`` returned.
         """
         if self._signer is not None:
-            return self._signed(self._signer)
-        if self._verifier is not None:
-            return self._verified(self._verifier, answers)
-        return Outcome(Action.PASS, unsigned=self._unsigned, domain=_domain(self._author))
+            outcome = self._signed(self._signer)
+        elif self._verifier is not None:
+            outcome = self._verified(self._verifier, answers)
+        else:
+            outcome = Outcome(Action.PASS, unsigned=self._unsigned, domain=_domain(self._author))
+        return dataclasses.replace(outcome, edits=(*self.removals.edits, *outcome.edits))
 
     def _signed(self, signer: Signer) -> Outcome:
         made = signer.finish()
@@ -272,9 +270,6 @@ class MessageSession:
         result = Result.NONE if chosen is None else chosen.result
         reason = Reason.NO_SIGNATURE if chosen is None else chosen.reason
         edits: list[Edit] = []
-        if policy.remove_forged:
-            # From the last to the first: each removal would move the ordinals of those behind it.
-            edits.extend(reversed(self._forged))
         if verdicts or policy.add_none:
             edits.append(InsertField(b"Authentication-Results", authres.build(policy.authserv_id, verdicts)))
         disposition = policy.disposition(result)
@@ -296,8 +291,17 @@ class MessageSession:
         )
 
 
-def failed(stage: Stage, disposition: Disposition) -> Outcome:
-    """The outcome of a message inside which something went wrong."""
+def failed(stage: Stage, disposition: Disposition, removals: tuple[DeleteField, ...] | None) -> Outcome:
+    """Return the outcome of a message in which an internal error occurred.
+
+    Args:
+        stage: where it occurred.
+        disposition: the configured one.
+        removals: fields that must be removed if the message is accepted; None if not all of its header was read. Such
+            a message is deferred instead of accepted, as it may carry fields that claim our name.
+    """
+    if disposition is Disposition.ACCEPT and removals is None:
+        disposition = Disposition.TEMPFAIL
     reply = None
     if disposition is Disposition.TEMPFAIL:
         reply = SmtpReply("451", "4.3.0", "internal DKIM error, try again later")
@@ -306,6 +310,7 @@ def failed(stage: Stage, disposition: Disposition) -> Outcome:
     return Outcome(
         Action.ERROR,
         disposition,
+        removals or () if disposition is Disposition.ACCEPT else (),
         reason=Reason.INTERNAL_ERROR,
         unsigned=UnsignedReason.INTERNAL_ERROR,
         reply=reply,

@@ -1,0 +1,50 @@
+"""Authentication-Results fields of a message that claim our name and are removed (RFC 8601 section 5)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from phoenixdkim import authres
+from phoenixdkim.milter.outcome import DeleteField
+from phoenixdkim.policy import Policy
+
+_NAME: Final = b"authentication-results"
+
+
+class Removals:
+    """The fields of one message that must be removed, whatever else becomes of the message."""
+
+    __slots__ = ("_count", "_found", "_ids", "_off")
+
+    def __init__(self, policy: Policy, address: str | None, authserv_id: bytes) -> None:
+        """Begin a message.
+
+        Args:
+            policy: which fields are removed.
+            address: IP address of the client as text; None if unknown.
+            authserv_id: our own.
+        """
+        self._off = policy.keeps_results(address)
+        self._ids = (authserv_id, *policy.removed_ids)
+        self._count = 0
+        self._found: list[DeleteField] = []
+
+    def field(self, name: bytes, value: bytes, *, read: bool) -> None:
+        """Take one header field, of any name, in the order of the message.
+
+        Args:
+            name: as found.
+            value: all after the colon.
+            read: False past the limits of a header: the field is removed without being read.
+        """
+        name = name.rstrip(b" \t")
+        if self._off or name.lower() != _NAME:
+            return
+        self._count += 1
+        if not read or any(authres.forged(value, authserv_id) for authserv_id in self._ids):
+            self._found.append(DeleteField(name, self._count))
+
+    @property
+    def edits(self) -> tuple[DeleteField, ...]:
+        """The deletions, last field first: each would move the ordinals of the fields behind it."""
+        return tuple(reversed(self._found))
