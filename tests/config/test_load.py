@@ -10,7 +10,7 @@ import pytest
 from phoenixdkim.config.effective import effective
 from phoenixdkim.config.faults import Fault
 from phoenixdkim.config.load import Loaded, read, read_octets, read_text
-from phoenixdkim.exporters.inspection import TableFault
+from phoenixdkim.exporters.messages import TableFault
 
 GOOD = """\
 [signing]

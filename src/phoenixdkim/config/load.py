@@ -17,7 +17,7 @@ from phoenixdkim.config.faults import Fault, Severity, shown, wording
 from phoenixdkim.config.locate import Path, line_of, locate
 from phoenixdkim.config.model import Config
 from phoenixdkim.config.source import SourceError, read_source
-from phoenixdkim.exporters.inspection import TableFault
+from phoenixdkim.exporters.messages import TableFault
 from phoenixdkim.log import printable
 
 CheckExporters = Callable[[Mapping[str, Mapping[str, object]]], Sequence[TableFault]]

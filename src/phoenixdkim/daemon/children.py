@@ -15,14 +15,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from phoenixdkim import events
-from phoenixdkim.daemon.control import Pipe, pipe
+from phoenixdkim.channel import Channel, channel_pair
 from phoenixdkim.daemon.generation import lead
 from phoenixdkim.daemon.hosts import Host, PageStore, State
+from phoenixdkim.daemon.messages import CODEC, FROM_LEADER, Deadlines, Failed, Park, Parked, Ready, Restarted
 from phoenixdkim.exporters.check import clash_faults
-from phoenixdkim.exporters.inspection import TableFault
+from phoenixdkim.exporters.messages import TableFault
 from phoenixdkim.exporters.spawn import identity
 from phoenixdkim.ledger import MAX_WORKERS, STRIPES, Ledger, read_only_descriptor
 from phoenixdkim.log import Log
+from phoenixdkim.messages import MessageError
 
 _START_TIMEOUT: Final = 40.0
 _CHECK_GRACE: Final = 5.0
@@ -34,9 +36,10 @@ class Generation:
 
     number: int
     pid: int
-    pipe: Pipe
+    control: Channel
     stripes: range
-    ready: dict[str, Any] | None = None
+    log: Log
+    ready: Ready | None = None
     failed: list[str] = field(default_factory=list)
     ended: bool = False
     parked: bool = False
@@ -44,7 +47,7 @@ class Generation:
 
     def park(self, soft: float, hard: float, *, idle_is_done: bool) -> None:
         """Take no more connections; end the sessions there are by these deadlines, in seconds from now."""
-        self.pipe.send({"park": {"soft": soft, "hard": hard, "idle_is_done": idle_is_done}})
+        self.control.send(Park(Deadlines(soft, hard, idle_is_done)))
 
 
 class Children:
@@ -87,7 +90,7 @@ class Children:
     def spawn_generation(self, path: str, listening: socket.socket, log: Log) -> Generation:
         """Begin a leader, which begins its workers, with the configuration file as it is now."""
         self._number += 1
-        ours, theirs = pipe()
+        ours, theirs = channel_pair(CODEC)
         stripes = self._free_block()
         parent = os.getpid()
         pid = os.fork()
@@ -102,7 +105,7 @@ class Children:
             finally:
                 os._exit(70)
         theirs.close()
-        generation = Generation(self._number, pid, ours, stripes)
+        generation = Generation(self._number, pid, ours, stripes, log)
         self.generations.append(generation)
         return generation
 
@@ -124,10 +127,10 @@ class Children:
         self._wake.close()
         self._wakeup.close()
         for generation in self.generations:
-            generation.pipe.close()
+            generation.control.close()
         for host in self.all_hosts():
-            if host.pipe is not None:
-                host.pipe.close()
+            if host.client is not None:
+                host.client.close()
         for store in self._stores.values():
             store.close()
         os.close(self._ledger_reading)
@@ -145,7 +148,7 @@ class Children:
         """Exporters of every state."""
         return [*self.hosts.values(), *self.candidates.values(), *self.retired]
 
-    def spawn_candidates(self, tables: Mapping[str, dict[str, Any]], user: str, log: Log) -> None:
+    def spawn_candidates(self, tables: Mapping[str, Mapping[str, Any]], user: str, log: Log) -> None:
         """Begin a process for each table, which checks it.
 
         Args:
@@ -259,33 +262,43 @@ class Children:
             selector.register(self._wake, selectors.EVENT_READ)
             for generation in self.generations:
                 if not generation.ended:
-                    selector.register(generation.pipe, selectors.EVENT_READ, generation)
+                    selector.register(generation.control, selectors.EVENT_READ, generation)
             for host in self.all_hosts():
-                if host.pipe is not None:
-                    selector.register(host.pipe, selectors.EVENT_READ, host)
+                if host.client is not None:
+                    selector.register(host.client, selectors.EVENT_READ, host)
             for key, _ in selector.select(seconds):
                 if key.data is None:
                     self._wake.recv(4096)
                 elif isinstance(key.data, Host):
-                    key.data.take_message()
+                    key.data.take_messages()
                 else:
                     self._take(key.data)
         self._reap()
 
     def _take(self, generation: Generation) -> None:
-        message = generation.pipe.receive()
-        if message is None:
-            # The leader is gone; waitpid says how.
-            generation.ended = True
-            generation.pipe.close()
-        elif "failed" in message:
-            generation.failed = message["failed"]
-        elif "ready" in message:
+        try:
+            message = generation.control.receive(FROM_LEADER)
+        except MessageError as error:
+            generation.log.error(f"the leader sent an invalid message ({error}); killed")
+            self._hang_up(generation)
+            return
+        if isinstance(message, Failed):
+            generation.failed = list(message.lines)
+        elif isinstance(message, Ready):
             generation.ready = message
-        elif "parked" in message:
+        elif isinstance(message, Parked):
             generation.parked = True
-        elif "restarted" in message:
+        elif isinstance(message, Restarted):
             self._count(events.WorkerRestarted())
+        elif generation.control.ended:
+            self._hang_up(generation)
+
+    def _hang_up(self, generation: Generation) -> None:
+        """Let go of a leader that has ended, or that nothing can be said to any more."""
+        generation.ended = True
+        generation.control.close()
+        if generation.pid:
+            os.kill(generation.pid, signal.SIGKILL)
 
     def _reap(self) -> None:
         while True:
@@ -314,14 +327,14 @@ class Children:
                 for stripe in range(1, STRIPES):
                     if self._ledger.owner(stripe) == pid:
                         self._ledger.release(stripe)
-        self.generations = [generation for generation in self.generations if not generation.ended]
+        self.generations = [generation for generation in self.generations if generation.pid]
         self.retired = [host for host in self.retired if host.pid]
 
     def kill_all(self) -> None:
         """End everything at once, for a start that failed."""
         for generation in self.generations:
             if not generation.ended:
-                generation.pipe.close()
+                generation.control.close()
         deadline = time.monotonic() + 2
         for host in self.all_hosts():
             host.kill()

@@ -11,25 +11,43 @@ import select
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from socket import socket
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
+from phoenixdkim.channel import Channel, channel_pair
 from phoenixdkim.config.build import build
 from phoenixdkim.config.load import read
 from phoenixdkim.config.model import Config
 from phoenixdkim.daemon import privileges
-from phoenixdkim.daemon.control import Pipe, pipe
 from phoenixdkim.daemon.descriptors import raise_limit
-from phoenixdkim.daemon.worker import EXIT_SOFTWARE, Deadlines, WorkerSetting, run_worker
+from phoenixdkim.daemon.messages import (
+    CODEC,
+    FROM_WORKER,
+    Deadlines,
+    Failed,
+    LogSettings,
+    Park,
+    Parked,
+    Ready,
+    Restarted,
+    Settings,
+    WorkerReady,
+    lines_for_message,
+)
+from phoenixdkim.daemon.worker import EXIT_SOFTWARE, WorkerSetting, run_worker
+from phoenixdkim.exporters.client import table_faults
 from phoenixdkim.exporters.spawn import Identity, identity
 from phoenixdkim.ledger import MAX_WORKERS, Ledger
 from phoenixdkim.log import Destination, Facility, Level, Log
+from phoenixdkim.messages import MessageError
 from phoenixdkim.milter.pymilter_engine import EngineOptions
+from phoenixdkim.process_status import ended_how
 
 EXIT_CONFIG: Final = 78
 _POLL: Final = 0.25
 _HANG: Final = 30.0
+_HUNG_UP: Final = 2.0
 _READY: Final = 30.0
 _MAX_PAUSE: Final = 10.0
 _CROWD: Final = 16
@@ -64,10 +82,11 @@ def run_as(config: Config) -> Identity | None:
 @dataclass(slots=True)
 class _Worker:
     pid: int
-    control: Pipe
+    control: Channel
     stripe: int
     ready: bool = False
     parked: bool = False
+    hung_up: float | None = None
 
 
 @dataclass(slots=True)
@@ -75,7 +94,7 @@ class Leader:
     """The leader's state."""
 
     setting: WorkerSetting
-    control: Pipe
+    control: Channel
     listening: socket
     ledger: Ledger
     stripes: list[int]
@@ -88,7 +107,7 @@ class Leader:
 
     def fork_worker(self) -> None:
         """Start a worker on a free stripe."""
-        ours, theirs = pipe()
+        ours, theirs = channel_pair(CODEC)
         stripe = self.stripes.pop()
         pid = os.fork()
         if pid == 0:
@@ -123,8 +142,8 @@ class Leader:
             self.ledger.release(worker.stripe)
             self.stripes.append(worker.stripe)
             if self.parked is None:
-                self.log.error(f"worker {pid} ended unasked ({_status(status)}); replacing it")
-                self.control.send({"restarted": pid})
+                self.log.error(f"worker {pid} ended unasked ({ended_how(status)}); replacing it")
+                self.control.send(Restarted(pid))
                 self._back_off(time.monotonic())
 
     def _back_off(self, now: float) -> None:
@@ -151,43 +170,50 @@ class Leader:
         """Tell all workers to take no more connections and to end."""
         self.parked = deadlines
         for worker in self.workers.values():
-            worker.control.send({"park": asdict(deadlines)})
+            worker.control.send(Park(deadlines))
 
-    def listen(self, seconds: float) -> list[dict[str, Any] | None]:
-        """Messages of the supervisor; also takes the workers'."""
-        sources = [self.control, *(worker.control for worker in self.workers.values())]
-        found: list[dict[str, Any] | None] = []
+    def listen(self, seconds: float) -> list[Park | None]:
+        """Messages of the supervisor, None when it has ended; also takes the workers'."""
+        workers = {worker.control: worker for worker in self.workers.values()}
         try:
-            ready, _, _ = select.select(sources, [], [], seconds)
+            ready, _, _ = select.select([self.control, *workers], [], [], seconds)
         except InterruptedError:
-            return found
+            return []
+        found: list[Park | None] = []
         for source in ready:
-            message = source.receive()
-            if source is self.control:
-                found.append(message)
+            if source in workers:
+                self._hear(workers[source])
                 continue
-            for worker in self.workers.values():
-                if worker.control is source:
-                    if message is None:
-                        # Its end is seen by waitpid in a moment; until then there is nothing to read.
-                        time.sleep(0.002)
-                    elif "ready" in message:
-                        worker.ready = True
-                    elif "parked" in message:
-                        worker.parked = True
+            message = self.control.receive((Park,))
+            if message is not None or self.control.ended:
+                found.append(message)
         return found
 
-
-def _status(status: int) -> str:
-    if os.WIFSIGNALED(status):
-        return f"signal {signal.Signals(os.WTERMSIG(status)).name}"
-    return f"exit status {os.waitstatus_to_exitcode(status)}"
+    def _hear(self, worker: _Worker) -> None:
+        """Take a worker's message; one that sends anything invalid, or closes its channel and goes on, is killed."""
+        try:
+            message = worker.control.receive(FROM_WORKER)
+        except MessageError as error:
+            self.log.error(f"worker {worker.pid} sent an invalid message ({error}); killed")
+            os.kill(worker.pid, signal.SIGKILL)
+            return
+        if isinstance(message, WorkerReady):
+            worker.ready = True
+        elif isinstance(message, Parked):
+            worker.parked = True
+        elif worker.control.ended:
+            # Its end is seen by waitpid in a moment; until then there is nothing to read.
+            time.sleep(0.002)
+            worker.hung_up = worker.hung_up or time.monotonic()
+            if time.monotonic() - worker.hung_up > _HUNG_UP:
+                self.log.error(f"worker {worker.pid} closed its control channel; killed")
+                os.kill(worker.pid, signal.SIGKILL)
 
 
 def lead(
     number: int,
     path: str,
-    control: Pipe,
+    control: Channel,
     listening: socket,
     ledger: Ledger,
     stripes: Sequence[int],
@@ -214,9 +240,11 @@ def lead(
     if config is not None:
         policy, resolver, more = build(config, uid_is_root=os.geteuid() == 0, loaded=loaded)
         faults += more
+        unsent = [fault for name, table in config.exporters.items() for fault in table_faults(name, table)]
+        faults += [loaded.locate_exporter_fault(fault) for fault in unsent]
     errors = [str(fault) for fault in faults if fault.is_error]
     if config is None or policy is None or errors:
-        control.send({"failed": errors or [f"{path}: could not be used"]})
+        control.send(Failed(lines_for_message(errors or [f"{path}: could not be used"])))
         os._exit(EXIT_CONFIG)
     log = open_log(config)
     try:
@@ -224,7 +252,7 @@ def lead(
         if user is not None:
             privileges.drop(user)
     except (LookupError, OSError, privileges.PrivilegeError) as error:
-        control.send({"failed": [f"{path}: process.user: {error}"]})
+        control.send(Failed(lines_for_message([f"{path}: process.user: {error}"])))
         os._exit(EXIT_CONFIG)
     privileges.hide_memory()
     milter = config.milter
@@ -242,44 +270,34 @@ def lead(
     deadline = time.monotonic() + _READY
     while not all(worker.ready for worker in leader.workers.values()) or len(leader.workers) < wanted:
         if None in leader.listen(_POLL) or time.monotonic() > deadline or not leader.workers:
-            control.send({"failed": [f"{path}: the workers did not start, see the log"]})
+            control.send(Failed(lines_for_message([f"{path}: the workers did not start, see the log"])))
             _kill_all(leader)
             os._exit(EXIT_SOFTWARE)
         before = len(leader.workers)
         leader.reap()
         if len(leader.workers) < before:
-            control.send({"failed": [f"{path}: a worker ended at its start, see the log"]})
+            control.send(Failed(lines_for_message([f"{path}: a worker ended at its start, see the log"])))
             _kill_all(leader)
             os._exit(EXIT_SOFTWARE)
-    control.send(
-        {
-            "ready": number,
-            "workers": wanted,
-            "exporters": config.exporters,
-            "warnings": [*(str(fault) for fault in faults if not fault.is_error), *([few] if few else [])],
-            "settings": _settings(config),
-        }
-    )
+    warnings = [*(str(fault) for fault in faults if not fault.is_error), *([few] if few else [])]
+    control.send(Ready(wanted, config.exporters, lines_for_message(warnings), _settings(config)))
     _serve(leader, wanted)
 
 
-def _settings(config: Config) -> dict[str, Any]:
+def _settings(config: Config) -> Settings:
     """What the supervisor needs to know of a configuration."""
-    return {
-        "socket": config.milter.socket,
-        "socket_mode": config.milter.socket_mode,
-        "socket_group": config.milter.socket_group,
-        "user": config.process.user,
-        "exporter_user": config.process.exporter_user,
-        "stop_timeout": config.milter.stop_timeout,
-        "max_generations": config.milter.max_generations,
-        "reload": {"soft": config.milter.reload_soft_deadline, "hard": config.milter.reload_hard_deadline},
-        "log": {
-            "destination": str(config.log.destination),
-            "level": str(config.log.level),
-            "facility": str(config.log.facility),
-        },
-    }
+    milter, log = config.milter, config.log
+    return Settings(
+        milter.socket,
+        milter.socket_mode,
+        milter.socket_group,
+        config.process.user,
+        config.process.exporter_user,
+        milter.stop_timeout,
+        milter.max_generations,
+        Deadlines(milter.reload_soft_deadline, milter.reload_hard_deadline),
+        LogSettings(str(log.destination), str(log.level), str(log.facility)),
+    )
 
 
 def _kill_all(leader: Leader) -> None:
@@ -303,16 +321,15 @@ def _serve(leader: Leader, wanted: int) -> NoReturn:
                 kill_at = min(kill_at or time.monotonic() + 1.3, time.monotonic() + 1.3)
                 leader.listening.close()
                 _await_end(leader, kill_at)
-            elif "park" in message:
-                deadlines = Deadlines(**message["park"])
-                leader.park(deadlines)
-                kill_at = time.monotonic() + deadlines.hard + 1.0
+            else:
+                leader.park(message.deadlines)
+                kill_at = time.monotonic() + message.deadlines.hard + 1.0
         leader.reap()
         leader.kill_hanging()
         leader.replace(wanted)
         if leader.parked is not None:
             if not told and all(worker.parked for worker in leader.workers.values()):
-                leader.control.send({"parked": True})
+                leader.control.send(Parked())
                 told = True
             if not leader.workers:
                 os._exit(0)

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import enum
-import logging
 import os
 import signal
 import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from phoenixdkim.daemon.control import Pipe
-from phoenixdkim.exporters.check import Answer, answer_from, ended_how, faults_from
-from phoenixdkim.exporters.inspection import TableFault
+from phoenixdkim.exporters.client import Answer, ExporterClient, Failed, Passed, table_faults
+from phoenixdkim.exporters.messages import Log as LogMessage
+from phoenixdkim.exporters.messages import Severity, TableFault
 from phoenixdkim.exporters.page import Page, make_page
+from phoenixdkim.exporters.rate_limit import RateLimit
 from phoenixdkim.exporters.spawn import Identity, spawn
+from phoenixdkim.exporters.table import stop_timeout
 from phoenixdkim.ledger import read_only_descriptor
 from phoenixdkim.log import Level, Log
+from phoenixdkim.messages import MessageError, VersionMismatch
+from phoenixdkim.process_status import ended_how
 
 CHECK_TIMEOUT: Final = 10.0
 _HANG: Final = 10.0
 _MAX_PAUSE: Final = 60.0
 _HEALTHY: Final = 60.0
 _LOG_BURST: Final = 20
+_LOG_PER_SECOND: Final = 1.0
+_HUNG_UP: Final = 2.0
+_MESSAGES_AT_ONCE: Final = 50
+_LEVELS: Final = {Severity.ERROR: Level.ERROR, Severity.WARNING: Level.WARNING, Severity.INFO: Level.INFO}
 
 
 class State(enum.Enum):
@@ -34,6 +41,8 @@ class State(enum.Enum):
     RUNNING = "running"
     STOPPING = "stopping"
     DOWN = "down"
+    MISMATCHED = "mismatched"
+    """The installed package is of another version than this daemon: not started again before a restart."""
 
 
 class PageStore:
@@ -73,8 +82,8 @@ class Host:
         self.faults: list[TableFault] = []
         self.answer: Answer = ("", ())
         self.wants_samples = False
-        self.stop_timeout = 2.0
-        self.pipe: Pipe | None = None
+        self.stop_timeout = stop_timeout(table)
+        self.client: ExporterClient | None = None
         self.pid = 0
         self.state = State.DOWN
         self._ledger = ledger
@@ -85,39 +94,51 @@ class Host:
         self._due = 0.0
         self._wanted = False
         self._started = False
-        self._tokens = float(_LOG_BURST)
-        self._tokens_at = time.monotonic()
+        self._violated = False
+        self._hung_up: float | None = None
+        self._limit = RateLimit(_LOG_BURST, _LOG_PER_SECOND)
         self.spawn()
 
     def spawn(self) -> None:
         """Start a process."""
+        if wrong := table_faults(self.name, self.table):
+            self.faults = wrong
+            self.state = State.REFUSED
+            return
         self.pid, control = spawn(self._ledger, self.store.fd, self._run_as)
-        self.pipe = Pipe(control)
+        self.client = ExporterClient(control, self.name)
         self.state = State.CHECKING
         self._since = time.monotonic()
-        self.pipe.send({"name": self.name, "table": self.table})
+        self._violated = False
+        self._hung_up = None
+        self._require(self.client.check(self.table))
 
     def start(self) -> None:
         """From now on the exporter should run."""
         self._wanted = True
-        if self.state is State.CHECKED and self.pipe is not None:
-            self.pipe.send({"start": True})
+        if self.state is State.CHECKED and self.client is not None:
             self.state = State.RUNNING
             self._since = time.monotonic()
             self._started = True
             self.store.page.set_up(True)
+            self._require(self.client.start())
 
     def tell_peers(self, peers: Mapping[str, PageStore]) -> None:
         """Hand over read-only descriptors of all exporters' pages."""
-        if self.pipe is not None and self.state in (State.CHECKED, State.RUNNING):
-            self.pipe.send({"peers": list(peers)}, [store.read_only for store in peers.values()])
+        if self.client is not None and self.state in (State.CHECKED, State.RUNNING):
+            self._require(self.client.show_peers({name: store.read_only for name, store in peers.items()}))
+
+    def _require(self, sent: bool) -> None:
+        """Kill a process that does not read; one that has ended is reaped anyway."""
+        if not sent and self.client is not None and not self.client.ended:
+            self._violate("does not read its control channel")
 
     def stop(self) -> float:
         """Ask for the last tick and the end; returns the monotonic time by which it must have ended."""
         self._wanted = False
         deadline = time.monotonic() + self.stop_timeout + 0.5
-        if self.state in (State.RUNNING, State.CHECKED, State.CHECKING) and self.pipe is not None:
-            self.pipe.send({"stop": self.stop_timeout})
+        if self.state in (State.RUNNING, State.CHECKED, State.CHECKING) and self.client is not None:
+            self.client.stop(self.stop_timeout)
             self.state = State.STOPPING
         return deadline
 
@@ -141,53 +162,70 @@ class Host:
             # It ended before it had its session; nothing of a plugin ran by then.
             return
 
-    def take_message(self) -> bool:
-        """Read one message; True when the state changed."""
-        assert self.pipe is not None
-        message = self.pipe.receive()
-        if message is None:
-            # Its end is seen by waitpid; until then this pipe has nothing more.
-            self.pipe.close()
-            self.pipe = None
-            return False
-        if "log" in message:
-            self._take_log(*message["log"])
-        elif "checked" in message:
-            self._take_check(message)
-            return True
-        return False
+    def take_messages(self) -> None:
+        """Take what the process has sent; one that sends anything invalid is killed."""
+        for _ in range(_MESSAGES_AT_ONCE):
+            if self.client is None:
+                return
+            try:
+                message = self.client.receive()
+            except VersionMismatch as error:
+                self._mismatched(error)
+                return
+            except MessageError as error:
+                self._violate(f"sent an invalid message ({error})")
+                return
+            if message is None:
+                if self.client.ended:
+                    # Its end is seen by waitpid, a moment later.
+                    self._hung_up = time.monotonic()
+                    self._hang_up()
+                return
+            if isinstance(message, LogMessage):
+                self._take_log(message)
+            elif self.state is not State.CHECKING:
+                # It answered, or was ready to, when it was already asked to stop.
+                continue
+            elif isinstance(message, Passed):
+                self.faults = []
+                self.answer = message.answer
+                self.wants_samples = message.wants_samples
+                self.state = State.CHECKED
+            elif isinstance(message, Failed):
+                self.faults = list(message.faults)
+                self.state = State.REFUSED
 
-    def _take_check(self, message: Mapping[str, Any]) -> None:
-        if not message["checked"]:
-            self.faults = faults_from(message)
-            self.state = State.REFUSED
-            return
-        self.faults = []
-        self.answer = answer_from(message)
-        self.wants_samples = message["wants_samples"]
-        self.stop_timeout = message["stop_timeout"]
-        self.state = State.CHECKED
+    def _hang_up(self) -> None:
+        if self.client is not None:
+            self.client.close()
+            self.client = None
 
-    def _take_log(self, level: int, text: str) -> None:
+    def _violate(self, what: str) -> None:
+        """End a process that does not keep to the protocol; it is replaced after the usual pause."""
+        self._violated = True
+        self._log.error(f"exporter '{self.name}' {what}; killed")
+        self._hang_up()
+        self.kill()
+
+    def _mismatched(self, error: VersionMismatch) -> None:
+        self._log.error(f"exporter '{self.name}' is down: {error}; restart the daemon")
+        self.state = State.MISMATCHED
+        self._hang_up()
+        self.kill()
+
+    def _take_log(self, message: LogMessage) -> None:
         now = time.monotonic()
-        self._tokens = min(float(_LOG_BURST), self._tokens + (now - self._tokens_at))
-        self._tokens_at = now
-        if self._tokens < 1:
-            return
-        self._tokens -= 1
-        severity = Level.ERROR if level >= logging.ERROR else Level.WARNING if level >= logging.WARNING else Level.INFO
-        self._log.line(severity, f"exporter '{self.name}': {text}")
+        if self._limit.allows(now):
+            self._log.line(_LEVELS[message.severity], f"exporter '{self.name}': {message.text}")
 
     def ended(self, status: int) -> None:
         """The process was reaped."""
-        expected = self.state in (State.STOPPING, State.REFUSED)
+        expected = self.state in (State.STOPPING, State.REFUSED, State.MISMATCHED) and not self._violated
         self.pid = 0
-        if self.pipe is not None:
-            self.pipe.close()
-            self.pipe = None
+        self._hang_up()
         lived = time.monotonic() - self._since
         was = self.state
-        if self.state is not State.REFUSED:
+        if self.state not in (State.REFUSED, State.MISMATCHED):
             self.state = State.DOWN
         if self._started:
             # One that was only checked has a predecessor whose page this is.
@@ -206,7 +244,10 @@ class Host:
     def watch(self) -> None:
         """Kill a process that hangs; start a new one when its time has come."""
         now = time.monotonic()
-        if self.state is State.RUNNING:
+        if self.pid and self._hung_up is not None and now - self._hung_up > _HUNG_UP:
+            self._hung_up = now
+            self._violate("closed its control channel")
+        elif self.state is State.RUNNING:
             beat = max(self.store.page.heartbeat / 1e9, self._since)
             if now - beat > _HANG:
                 self._log.error(f"exporter '{self.name}' hangs: no sign of life for {_HANG:.0f} s; killed")

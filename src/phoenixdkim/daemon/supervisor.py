@@ -10,17 +10,19 @@ import os
 import signal
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
 from phoenixdkim import __version__, events
+from phoenixdkim.channel import channel_pair
 from phoenixdkim.config.build import faults_of_parts
 from phoenixdkim.config.load import Loaded, read
 from phoenixdkim.config.model import Config
 from phoenixdkim.daemon import privileges
 from phoenixdkim.daemon.children import Children, Generation
-from phoenixdkim.daemon.control import pipe
 from phoenixdkim.daemon.generation import EXIT_CONFIG, open_log
 from phoenixdkim.daemon.listening import ListenError, ListeningSocket, listen
+from phoenixdkim.daemon.messages import CODEC, Faults, Ready, Settings, lines_for_message
 from phoenixdkim.daemon.notify import Notifier
 from phoenixdkim.exporters.check import check_tables
 from phoenixdkim.ledger import STRIPES, Batch, Ledger
@@ -51,7 +53,7 @@ class Supervisor:
         self._children = Children(self._ledger, self._count)
         self._notifier = Notifier(os.environ)
         self._log = Log()
-        self._settings: dict[str, Any] = {}
+        self._settings: Settings | None = None
         self._signals: set[int] = set()
         self._retry_at = 0.0
         self._watchdog_at = 0.0
@@ -95,21 +97,22 @@ class Supervisor:
 
         They are looked for in a process of their own: keys are not read in this one.
         """
-        ours, theirs = pipe()
+        ours, theirs = channel_pair(CODEC)
         pid = os.fork()
         if pid == 0:
             try:
                 loaded = read(self._path, check_tables)
                 found = [*loaded.faults, *faults_of_parts(loaded, uid_is_root=os.geteuid() == 0)]
                 lines = [str(fault) for fault in sorted(set(found), key=lambda fault: (fault.line, str(fault)))]
-                theirs.send({"faults": lines})
+                theirs.send(Faults(lines_for_message(lines)))
             finally:
                 os._exit(0)
         theirs.close()
-        message = ours.receive() or {}
+        ours.wait(None)
+        message = ours.receive((Faults,))
         ours.close()
         os.waitpid(pid, 0)
-        return list(message.get("faults", [f"{self._path}: could not be checked"]))
+        return list(message.lines) if message is not None else [f"{self._path}: could not be checked"]
 
     def _start(self, loaded: Loaded, config: Config, listening: ListeningSocket) -> None:
         children = self._children
@@ -126,14 +129,14 @@ class Supervisor:
         lines += [str(loaded.locate_exporter_fault(fault)) for fault in children.candidate_faults({})]
         if lines or generation.ready is None:
             raise StartRefused(lines or [f"{self._path}: the workers did not start"], EXIT_CONFIG)
-        for warning in generation.ready["warnings"]:
+        for warning in generation.ready.warnings:
             self._log.warning(warning)
         self._adopt(generation, list(config.exporters))
         self._log.notice(
             f"phoenixdkim {__version__} serving on {listening.name}"
-            f" with {generation.ready['workers']} workers; exporters: {', '.join(config.exporters) or 'none'}"
+            f" with {generation.ready.workers} workers; exporters: {', '.join(config.exporters) or 'none'}"
         )
-        self._notifier.ready(f"serving with {generation.ready['workers']} workers")
+        self._notifier.ready(f"serving with {generation.ready.workers} workers")
 
     def _no_user(self, error: LookupError) -> str:
         return f"{self._path}: process.exporter_user: {error}"
@@ -141,7 +144,7 @@ class Supervisor:
     def _adopt(self, generation: Generation, exporters: Sequence[str]) -> None:
         """Make a generation and a set of exporters the ones in force."""
         assert generation.ready is not None
-        self._settings = generation.ready["settings"]
+        self._settings = generation.ready.settings
         self._ledger.set_live_generation(generation.number)
         self._ledger.set_reload(True, int(time.time()))
         self._children.adopt(exporters)
@@ -183,7 +186,7 @@ class Supervisor:
             self._end(generation)
             self._retry_at = time.monotonic() + 5
             return
-        self._settings = generation.ready["settings"]
+        self._settings = generation.ready.settings
         self._ledger.set_live_generation(generation.number)
 
     def _reload(self, listening: ListeningSocket) -> None:
@@ -205,47 +208,57 @@ class Supervisor:
             children.dismiss_candidates()
             self._notifier.ready("serving; the last reload was refused")
             return
-        self._complain_of_restart(generation.ready["settings"])
-        for warning in generation.ready["warnings"]:
+        generation.ready = replace(generation.ready, settings=self._with_fixed(generation.ready.settings))
+        for warning in generation.ready.warnings:
             self._log.warning(warning)
-        exporters = list(generation.ready["exporters"])
+        exporters = list(generation.ready.exporters)
         self._adopt(generation, exporters)
         if old is not None:
             self._park(old)
             self._await_parked(old)
         self._log.notice(f"reloaded; exporters: {', '.join(exporters) or 'none'}")
-        self._notifier.ready(f"serving with {generation.ready['workers']} workers")
+        self._notifier.ready(f"serving with {generation.ready.workers} workers")
 
-    def _check_exporters(self, generation: Generation, ready: dict[str, Any]) -> list[str]:
+    def _check_exporters(self, generation: Generation, ready: Ready) -> list[str]:
         """Begin the exporters whose tables are new; returns what speaks against them."""
         children = self._children
-        tables: dict[str, dict[str, Any]] = ready["exporters"]
+        tables = ready.exporters
         stay = {name: host for name, host in children.hosts.items() if host.table == tables.get(name)}
         new = {name: table for name, table in tables.items() if name not in stay}
         try:
-            children.spawn_candidates(new, ready["settings"]["exporter_user"], self._log)
+            children.spawn_candidates(new, ready.settings.exporter_user, self._log)
         except LookupError as error:
             return [self._no_user(error)]
         children.await_answers(generation)
         loaded = read(self._path, None)
         return [str(loaded.locate_exporter_fault(fault)) for fault in children.candidate_faults(stay)]
 
-    def _complain_of_restart(self, settings: dict[str, Any]) -> None:
-        for key, option in (
-            ("socket", "milter.socket"),
-            ("socket_mode", "milter.socket_mode"),
-            ("socket_group", "milter.socket_group"),
-            ("log", "[log] of the supervisor"),
-        ):
-            if self._settings.get(key) != settings.get(key):
-                self._log.warning(f"{option} has changed; it takes a restart to come into force")
-                settings[key] = self._settings.get(key)
+    def _with_fixed(self, settings: Settings) -> Settings:
+        """The settings with those that only a restart changes as they were; warns of each that differs."""
+        before = self._settings
+        assert before is not None
+        if before.socket != settings.socket:
+            self._log.warning("milter.socket has changed; restart the daemon to use it")
+        if before.socket_mode != settings.socket_mode:
+            self._log.warning("milter.socket_mode has changed; restart the daemon to use it")
+        if before.socket_group != settings.socket_group:
+            self._log.warning("milter.socket_group has changed; restart the daemon to use it")
+        if before.log != settings.log:
+            self._log.warning("[log] has changed; restart the daemon to use it for the supervisor too")
+        return replace(
+            settings,
+            socket=before.socket,
+            socket_mode=before.socket_mode,
+            socket_group=before.socket_group,
+            log=before.log,
+        )
 
     def _park(self, generation: Generation) -> None:
         generation.draining = True
-        generation.park(**self._settings["reload"], idle_is_done=False)
+        assert self._settings is not None
+        generation.park(self._settings.reload.soft, self._settings.reload.hard, idle_is_done=False)
         draining = [g for g in self._children.generations if g.draining and not g.ended]
-        for oldest in draining[: max(0, len(draining) - self._settings["max_generations"] + 1)]:
+        for oldest in draining[: max(0, len(draining) - self._settings.max_generations + 1)]:
             self._log.warning(f"generation {oldest.number} still had sessions when too many generations were alive")
             oldest.park(0.0, 1.0, idle_is_done=True)
 
@@ -265,7 +278,7 @@ class Supervisor:
 
     def _stop(self, listening: ListeningSocket) -> None:
         self._notifier.stopping()
-        timeout = float(self._settings.get("stop_timeout", 25))
+        timeout = 25.0 if self._settings is None else self._settings.stop_timeout
         self._log.notice("stopping")
         deadline = time.monotonic() + timeout + 2
         for generation in self._children.generations:

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from socket import socket
 from typing import Final, NoReturn
 
-from phoenixdkim.daemon.control import Pipe
+from phoenixdkim.channel import Channel
 from phoenixdkim.daemon.descriptors import Shortage
+from phoenixdkim.daemon.messages import Deadlines, Park, Parked, WorkerReady
 from phoenixdkim.dns import Resolver, ResolverOptions
 from phoenixdkim.ledger import Ledger
 from phoenixdkim.log import Log
@@ -34,21 +35,6 @@ _ORPHAN_DEADLINE: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How a parked worker ends.
-
-    Attributes:
-        soft: seconds after which messages that begin are put off with 421.
-        hard: seconds after which the worker exits, whatever is open.
-        idle_is_done: sessions between two messages need not be waited for.
-    """
-
-    soft: float
-    hard: float
-    idle_is_done: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class WorkerSetting:
     """All that a worker is made of; it reads nothing else."""
 
@@ -60,7 +46,7 @@ class WorkerSetting:
 
 
 def run_worker(
-    setting: WorkerSetting, control: Pipe, listening: socket, ledger: Ledger, stripe: int, log: Log, supervisor: int
+    setting: WorkerSetting, control: Channel, listening: socket, ledger: Ledger, stripe: int, log: Log, supervisor: int
 ) -> NoReturn:
     """Be a worker; the process exits in here.
 
@@ -86,7 +72,7 @@ def run_worker(
     libmilter.start()
     listener.serve(libmilter)
     shortage = Shortage(listener, log, setting.resolver.max_concurrent)
-    control.send({"ready": os.getpid()})
+    control.send(WorkerReady())
     parked: Deadlines | None = None
     connected = True
     while parked is None:
@@ -96,16 +82,15 @@ def run_worker(
         shortage.look()
         log.flush()
         if connected and select.select([control], [], [], _POLL)[0]:
-            message = control.receive()
-            if message is None:
-                connected = False
-            elif "park" in message:
-                parked = Deadlines(**message["park"])
+            message = control.receive((Park,))
+            if message is not None:
+                parked = message.deadlines
+            connected = not control.ended
         elif not connected:
             time.sleep(_POLL)
             parked = _orphaned(setting, ledger, supervisor)
     listener.pause()
-    control.send({"parked": True})
+    control.send(Parked())
     _drain(engine, listener, parked, control if connected else None, supervisor)
     log.give_up()
     os._exit(0)
@@ -134,7 +119,7 @@ def _is_empty(listener: Listener) -> bool:
         return False
 
 
-def _drain(engine: Engine, listener: Listener, deadlines: Deadlines, control: Pipe | None, supervisor: int) -> None:
+def _drain(engine: Engine, listener: Listener, deadlines: Deadlines, control: Channel | None, supervisor: int) -> None:
     begun = time.monotonic()
     hard = begun + deadlines.hard
     soft = begun + deadlines.soft
@@ -161,10 +146,9 @@ def _drain(engine: Engine, listener: Listener, deadlines: Deadlines, control: Pi
             if os.getppid() != supervisor:
                 hard = min(hard, now + _ORPHAN_DEADLINE)
         elif select.select([control], [], [], _POLL_PARKED)[0]:
-            message = control.receive()
-            if message is None:
+            message = control.receive((Park,))
+            if message is not None:
+                deadlines = message.deadlines
+                soft, hard = min(soft, now + deadlines.soft), min(hard, now + deadlines.hard)
+            if control.ended:
                 control = None
-            elif "park" in message:
-                again = Deadlines(**message["park"])
-                deadlines = Deadlines(again.soft, again.hard, again.idle_is_done)
-                soft, hard = min(soft, now + again.soft), min(hard, now + again.hard)

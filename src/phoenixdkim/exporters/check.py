@@ -2,57 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
 import time
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-from phoenixdkim.exporters.declared import Shown, clashes, read_schema
-from phoenixdkim.exporters.inspection import TableFault, plugin_name
+from phoenixdkim.exporters.client import Answer, ExporterClient, Failed, Passed, Received, table_faults
+from phoenixdkim.exporters.declared import clashes
+from phoenixdkim.exporters.inspection import plugin_name
+from phoenixdkim.exporters.messages import TableFault
 from phoenixdkim.exporters.page import make_page
 from phoenixdkim.exporters.spawn import spawn
 from phoenixdkim.ledger import Ledger, read_only_descriptor
+from phoenixdkim.messages import MessageError, VersionMismatch
+from phoenixdkim.process_status import ended_how
 
 CHECK_TIMEOUT: Final = 10.0
 """Seconds that a plugin has to be imported and checked."""
-
-Answer = tuple[str, tuple[Shown, ...]]
-"""Of an exporter without fault: its plugin's name and package, and its own metrics."""
-
-
-def faults_from(message: Mapping[str, Any]) -> list[TableFault]:
-    """The faults in an exporter process's answer."""
-    return [
-        TableFault(
-            tuple(fault["path"]),
-            fault["message"],
-            fault.get("kind", ""),
-            fault.get("value", ""),
-            tuple(fault.get("known", ())),
-            tuple((name, text) for name, text in fault.get("context", ())),
-        )
-        for fault in message.get("faults", ())
-    ]
-
-
-def answer_from(message: Mapping[str, Any]) -> Answer:
-    """Plugin and metrics in an exporter process's answer; no metrics when they are out of bounds."""
-    return str(message.get("plugin", "")), read_schema(str(message.get("metrics", "")).encode()) or ()
 
 
 def clash_faults(answers: Mapping[str, Answer]) -> list[TableFault]:
     """What is wrong with exporters beside each other, in order of their tables."""
     return [TableFault((name,), message) for name, messages in clashes(answers).items() for message in messages]
-
-
-def ended_how(status: int) -> str:
-    """How a process ended, from what waitpid said: ``signal SIGSEGV`` or ``exit status 3``."""
-    if os.WIFSIGNALED(status):
-        return f"signal {signal.Signals(os.WTERMSIG(status)).name}"
-    return f"exit status {os.waitstatus_to_exitcode(status)}"
 
 
 def check_tables(tables: Mapping[str, Mapping[str, object]], timeout: float = CHECK_TIMEOUT) -> list[TableFault]:
@@ -64,46 +37,71 @@ def check_tables(tables: Mapping[str, Mapping[str, object]], timeout: float = CH
         return []
     ledger = Ledger()
     reading = read_only_descriptor(ledger.fd)
-    waiting = {}
+    faults: list[TableFault] = []
+    waiting: dict[ExporterClient, int] = {}
     for name, table in tables.items():
+        if wrong := table_faults(name, table):
+            faults += wrong
+            continue
         page = make_page(name)
         pid, control = spawn(reading, page, None)
         os.close(page)
-        control.send(json.dumps({"name": name, "table": table}, default=str).encode())
-        waiting[control] = (name, pid)
+        client = ExporterClient(control, name)
+        client.check(table)
+        waiting[client] = pid
     os.close(reading)
     os.close(ledger.fd)
     ledger.close()
-    faults: list[TableFault] = []
     answers: dict[str, Answer] = {}
     deadline = time.monotonic() + timeout
     while waiting:
         ready, _, _ = select.select(list(waiting), [], [], max(0.0, deadline - time.monotonic()))
-        for control in ready or list(waiting):
-            name, pid = waiting[control]
-            data = control.recv(262144) if ready else b""
-            message: dict[str, Any] = json.loads(data) if data else {}
-            if "log" in message:
+        overdue = time.monotonic() >= deadline
+        for client in list(waiting) if overdue else ready:
+            found = _result(client, tables[client.name], waiting[client], timeout if overdue else None)
+            if found is None:
                 continue
-            if not data and ready:
-                # Its end is a moment before its last status.
-                status = os.waitpid(pid, 0)[1]
-                faults.append(
-                    _absent(name, tables[name], f"ended its process while it was checked ({ended_how(status)})")
-                )
+            if isinstance(found, Passed):
+                answers[client.name] = found.answer
             else:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-                if not data:
-                    faults.append(_absent(name, tables[name], f"hangs: no answer to its check in {timeout:g} s"))
-            faults += faults_from(message)
-            if message.get("checked"):
-                answers[name] = answer_from(message)
-            del waiting[control]
-            control.close()
+                faults += found
+            del waiting[client]
+            client.close()
     order = list(tables)
     faults += clash_faults({name: answers[name] for name in order if name in answers})
     return sorted(faults, key=lambda fault: order.index(str(fault.path[0])))
+
+
+def _result(
+    client: ExporterClient, table: Mapping[str, object], pid: int, hangs: float | None
+) -> Passed | Sequence[TableFault] | None:
+    """What came of a check, its process then reaped; None while it is not known.
+
+    Args:
+        client: has something to receive, unless it hangs.
+        table: the exporter's table.
+        pid: its process.
+        hangs: seconds after which it has not answered, when it has not.
+    """
+    found: Received | None = None
+    said = None if hangs is None else f"hangs: no answer to its check in {hangs:g} s"
+    try:
+        found = None if said else client.receive()
+    except VersionMismatch as error:
+        said = f"can't be checked: {error}; the package was upgraded meanwhile, check again"
+    except MessageError as error:
+        said = f"sent an invalid message while it was checked ({error})"
+    if found is None and said is None and client.ended:
+        # Its end is a moment before its last status.
+        said = f"ended its process while it was checked ({ended_how(os.waitpid(pid, 0)[1])})"
+    elif said or isinstance(found, (Passed, Failed)):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    if said:
+        return [_absent(client.name, table, said)]
+    if isinstance(found, Failed):
+        return found.faults
+    return found if isinstance(found, Passed) else None
 
 
 def _absent(name: str, table: Mapping[str, object], what: str) -> TableFault:

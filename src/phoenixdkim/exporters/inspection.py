@@ -18,33 +18,11 @@ from pydantic import ValidationError
 from phoenixdkim.exporters.declared import Declared, declare
 from phoenixdkim.exporters.described import MAX_MESSAGE, described
 from phoenixdkim.exporters.interface import check_interface, check_registered
+from phoenixdkim.exporters.messages import TableFault
 from phoenixdkim.hookspecs import API_VERSION, ENTRY_POINT_GROUP, PROJECT, HookSpecs
 from phoenixdkim.options import Options
 
 _MAX_FAULTS: Final = 40
-
-
-@dataclass(frozen=True, slots=True)
-class TableFault:
-    """What is wrong with a table ``[exporters.NAME]`` or its plugin.
-
-    Attributes:
-        path: keys below ``exporters``, the table's name first.
-        message: what is wrong and what to do.
-        kind: pydantic's error type when an option failed its check, else empty.
-        value: the option's value, shortened text, when there is one.
-        known: names that exist at this place, for "did you mean".
-        context: bounds and choices of the option's type.
-        refuses: whether it refuses the start; a plugin that hangs or dies while it is checked does not.
-    """
-
-    path: tuple[str | int, ...]
-    message: str
-    kind: str = ""
-    value: str = ""
-    known: tuple[str, ...] = ()
-    context: tuple[tuple[str, str], ...] = ()
-    refuses: bool = True
 
 
 @dataclass(frozen=True, slots=True)

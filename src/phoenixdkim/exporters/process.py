@@ -1,7 +1,7 @@
 """The process of one exporter: the only place where plugin code runs.
 
-It is started by exec with a control socket, the ledger (read-only) and its page. It is told its table, answers
-with what is wrong with it, waits for the word to start, and then at each interval turns what the ledger gained into
+It is started by exec with a control socket, the ledger (read-only) and its page. It receives its table, answers
+with what is wrong with it, waits for the message to start, and then at each interval turns what the ledger gained into
 events. Whatever a hook raises is fenced, counted and logged once a change of state; a hook that never returns lets
 the heartbeat stand still, and the supervisor replaces the process.
 """
@@ -9,56 +9,72 @@ the heartbeat stand still, and the supervisor replaces the process.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import resource
-import select
 import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
 from phoenixdkim import __version__
+from phoenixdkim.channel import MAX_DESCRIPTORS, Channel
 from phoenixdkim.exporters.declared import schema_text
 from phoenixdkim.exporters.described import described
 from phoenixdkim.exporters.inspection import Inspected, PluginRefused, inspect_plugin
+from phoenixdkim.exporters.messages import (
+    CODEC,
+    Check,
+    Checked,
+    Mismatch,
+    Peers,
+    Start,
+    Started,
+    Stop,
+    Stopped,
+    TableFault,
+    log_message,
+    refused_message,
+)
 from phoenixdkim.exporters.page import HostPage, Page
+from phoenixdkim.exporters.rate_limit import RateLimit
 from phoenixdkim.exporters.snapshots import snapshot
-from phoenixdkim.ledger import LAYOUT, LedgerReader
+from phoenixdkim.ledger import LAYOUT, LedgerError, LedgerReader
+from phoenixdkim.messages import Message, MessageError, VersionMismatch
 from phoenixdkim.metrics import MetricSpec, Snapshot
 
 _HEARTBEAT: Final = 0.5
-_MAX_PEERS: Final = 250
-"""Descriptors that the kernel hands over in one message, and a few less."""
+_REPEAT: Final = 60.0
+LOG_BURST: Final = 20
+LOG_PER_SECOND: Final = 1.0
 EXIT_SOFTWARE: Final = 70
+_EXIT_PROTOCOL: Final = 76
 
 
 class _ControlHandler(logging.Handler):
-    """Hands log lines to the supervisor, without ever waiting for it."""
+    """Hands log lines to the supervisor, without ever waiting for it, and no more than it accepts."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: Channel) -> None:
         super().__init__()
         self._control = control
+        self._limit = RateLimit(LOG_BURST, LOG_PER_SECOND)
         self._last: dict[str, float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = self.format(record)[:4000]
+        message = log_message(record.levelno, self.format(record))
         now = time.monotonic()
-        if now - self._last.get(text, -60.0) < 60.0:
+        if now - self._last.get(message.text, -_REPEAT) < _REPEAT or not self._limit.allows(now):
             return
+        if refused := self._limit.take_refused():
+            self._control.send(log_message(logging.WARNING, f"{refused} log lines dropped: too many in a short time"))
         if len(self._last) > 100:
             self._last.clear()
-        self._last[text] = now
-        try:
-            self._control.send(json.dumps({"log": [record.levelno, text]}).encode(), socket.MSG_DONTWAIT)
-        except OSError:
-            # Nobody reads just now; a log line is not worth waiting for.
-            return
+        self._last[message.text] = now
+        # Nobody may read just now; a log line is not worth waiting for.
+        self._control.send(message)
 
 
 class HostContext:
@@ -180,17 +196,34 @@ def _limit_memory(mebibytes: int) -> None:
 
 
 class _Control:
-    """The exporter's end of the control socket."""
+    """The exporter's end of the control channel, and what may come through it."""
 
-    def __init__(self, control: socket.socket) -> None:
-        self.socket = control
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._accepted: tuple[type[Message], ...] = (Check,)
 
-    def receive(self) -> tuple[dict[str, Any] | None, list[int]]:
-        data, fds, _flags, _address = socket.recv_fds(self.socket, 262144, _MAX_PEERS)
-        return (json.loads(data) if data else None), fds
+    def receive(self, seconds: float | None) -> tuple[Message | None, list[int]]:
+        """Return the next message within ``seconds`` and its descriptors; ``ended`` says whether more may come."""
+        if not self._channel.wait(seconds):
+            return None, []
+        message, fds = self._channel.receive_with_descriptors(self._accepted, MAX_DESCRIPTORS)
+        if isinstance(message, Check):
+            self._accepted = (Peers, Start, Stop)
+        elif isinstance(message, Start):
+            self._accepted = (Peers, Stop)
+        if fds and not (isinstance(message, Peers) and len(fds) == len(message.names)):
+            for fd in fds:
+                os.close(fd)
+            raise MessageError("descriptors that do not belong to it")
+        return message, fds
 
-    def send(self, message: Mapping[str, Any]) -> None:
-        self.socket.send(json.dumps(message).encode())
+    @property
+    def ended(self) -> bool:
+        return self._channel.ended
+
+    def send(self, message: Message) -> None:
+        """Send; a supervisor that is gone is noticed elsewhere."""
+        self._channel.send(message)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -200,35 +233,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ledger", type=int, required=True)
     parser.add_argument("--page", type=int, required=True)
     given = parser.parse_args(arguments)
-    control = _Control(socket.socket(fileno=given.control))
-    message, _ = control.receive()
-    if message is None:
+    # Programs that a plugin starts get none of them.
+    for fd in (given.control, given.ledger, given.page):
+        os.set_inheritable(fd, False)
+    channel = Channel(socket.socket(fileno=given.control), CODEC)
+    control = _Control(channel)
+    try:
+        message, _ = control.receive(None)
+        if not isinstance(message, Check):
+            return 0
+        name = message.name
+        reader = LedgerReader(given.ledger)
+        page = HostPage(given.page, name)
+    except (VersionMismatch, LedgerError):
+        control.send(Mismatch())
         return 0
-    name: str = message["name"]
+    except MessageError:
+        return _EXIT_PROTOCOL
     log = logging.getLogger(f"exporter.{name}")
     log.propagate = False
     log.setLevel(logging.INFO)
-    log.addHandler(_ControlHandler(control.socket))
+    log.addHandler(_ControlHandler(channel))
     try:
-        inspected = inspect_plugin(name, message["table"])
+        inspected = inspect_plugin(name, message.table)
+        metrics = schema_text([metric.shown for metric in inspected.metrics]).decode()
+        control.send(Checked(inspected.options.wants_samples, inspected.plugin, metrics))
     except PluginRefused as refused:
-        control.send({"checked": False, "faults": [asdict(fault) for fault in refused.faults]})
+        control.send(refused_message(refused.faults))
         return 0
-    options = inspected.options
-    control.send(
-        {
-            "checked": True,
-            "interval": options.interval,
-            "stop_timeout": options.stop_timeout,
-            "wants_samples": options.wants_samples,
-            "plugin": inspected.plugin,
-            "metrics": schema_text([metric.shown for metric in inspected.metrics]).decode(),
-        }
-    )
-    reader = LedgerReader(given.ledger)
-    page = HostPage(given.page, name)
+    except MessageError as error:
+        fault = TableFault((name,), f"{inspected.plugin[:200]}: its metrics can't be described: {error}")
+        control.send(refused_message([fault]))
+        return 0
     context = HostContext(name, inspected, reader, page, log)
-    return _serve(control, ExporterHost(inspected, context, reader, page), context, page, inspected)
+    try:
+        return _serve(control, ExporterHost(inspected, context, reader, page), context, page, inspected)
+    except MessageError:
+        return _EXIT_PROTOCOL
 
 
 def _serve(control: _Control, host: ExporterHost, context: HostContext, page: HostPage, inspected: Inspected) -> int:
@@ -243,18 +284,16 @@ def _serve(control: _Control, host: ExporterHost, context: HostContext, page: Ho
             # A tick that took longer than its interval is not made up for: the next one carries the counts.
             next_tick = max(next_tick + interval, time.monotonic())
         wait = _HEARTBEAT if next_tick is None else min(_HEARTBEAT, max(0.0, next_tick - time.monotonic()))
-        if not select.select([control.socket], [], [], wait)[0]:
-            continue
-        message, fds = control.receive()
-        if message is None:
+        message, fds = control.receive(wait)
+        if control.ended:
             return 0
-        if "peers" in message:
+        if isinstance(message, Peers):
             for peer in context.peers:
                 peer.close()
-            context.peers = tuple(Page(fd, peer) for fd, peer in zip(fds, message["peers"], strict=True))
+            context.peers = tuple(Page(fd, peer) for fd, peer in zip(fds, message.names, strict=True))
             for fd in fds:
                 os.close(fd)
-        if "start" in message:
+        elif isinstance(message, Start):
             _limit_memory(inspected.options.memory_limit)
             # Only now: while it was checked the page was still its predecessor's.
             page.declare(inspected.metrics)
@@ -263,12 +302,12 @@ def _serve(control: _Control, host: ExporterHost, context: HostContext, page: Ho
             host.start()
             host.tick(time.time())
             next_tick = time.monotonic() + interval
-            control.send({"started": True})
-        if "stop" in message:
+            control.send(Started())
+        elif isinstance(message, Stop):
             if next_tick is not None:
-                host.stop(time.monotonic() + message["stop"])
+                host.stop(time.monotonic() + message.seconds)
             page.beat(time.monotonic_ns())
-            control.send({"stopped": True})
+            control.send(Stopped())
             return 0
 
 

@@ -9,11 +9,8 @@ with ExporterProcess({"type": "mine", "path": "/tmp/x", "interval": 0.1}) as exp
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import select
 import signal
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +20,12 @@ from typing import Any, Final, Self
 
 from phoenixdkim import __version__
 from phoenixdkim.exporters.check import check_tables
+from phoenixdkim.exporters.client import ExporterClient, Failed, Passed, Received
+from phoenixdkim.exporters.messages import Log, Started
 from phoenixdkim.exporters.page import EVENTS, Page, make_page
 from phoenixdkim.exporters.snapshots import snapshot
 from phoenixdkim.exporters.spawn import spawn
+from phoenixdkim.exporters.table import stop_timeout
 from phoenixdkim.ledger import Ledger, read_only_descriptor
 from phoenixdkim.metrics import Snapshot
 from phoenixdkim.testing.stream import Recorded, batch_of
@@ -74,7 +74,7 @@ class ExporterProcess:
         self._page_fd = make_page(name)
         self._page_reading = read_only_descriptor(self._page_fd)
         self._page = Page(self._page_fd, name, writable=True)
-        self._control: socket.socket | None = None
+        self._client: ExporterClient | None = None
         self._stop_timeout = 2.0
 
     def __enter__(self) -> Self:
@@ -100,17 +100,19 @@ class ExporterProcess:
         Raises:
             ExporterError: it was refused, or gave no answer.
         """
-        self.pid, self._control = spawn(self._reading, self._page_fd, None, idle=False)
-        self._control.send(json.dumps({"name": self.name, "table": self.table}, default=str).encode())
-        answer = self._expect("checked")
-        if not answer["checked"]:
-            raise ExporterError("refused: " + "; ".join(fault["message"] for fault in answer["faults"]))
-        self._stop_timeout = float(answer["stop_timeout"])
-        self._ledger.want_samples(bool(answer["wants_samples"]))
-        socket.send_fds(self._control, [json.dumps({"peers": [self.name]}).encode()], [self._page_reading])
-        self._control.send(json.dumps({"start": True}).encode())
+        self.pid, control = spawn(self._reading, self._page_fd, None, idle=False)
+        client = self._client = ExporterClient(control, self.name)
+        client.check(self.table)
+        answer = self._expect(Passed, Failed)
+        if isinstance(answer, Failed):
+            raise ExporterError("refused: " + "; ".join(fault.message for fault in answer.faults))
+        assert isinstance(answer, Passed)
+        self._stop_timeout = stop_timeout(self.table)
+        self._ledger.want_samples(answer.wants_samples)
+        client.show_peers({self.name: self._page_reading})
+        client.start()
         self._page.set_up(True)
-        self._expect("started")
+        self._expect(Started)
 
     def kill(self) -> None:
         """End the process with SIGKILL, wherever it is."""
@@ -130,9 +132,9 @@ class ExporterProcess:
 
     def stop(self) -> Stopped:
         """Tell it to stop, and wait for its end as a daemon does."""
-        assert self._control is not None
+        assert self._client is not None
         begun = time.monotonic()
-        self._control.send(json.dumps({"stop": self._stop_timeout}).encode())
+        self._client.stop(self._stop_timeout)
         clean = False
         while not clean and time.monotonic() < begun + self._stop_timeout + 0.5:
             self._take_messages(0.02)
@@ -147,33 +149,35 @@ class ExporterProcess:
         os.waitpid(self.pid, 0)
         self.pid = 0
         self._page.set_up(False)
-        if self._control is not None:
-            self._control.close()
-            self._control = None
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
-    def _expect(self, key: str) -> dict[str, Any]:
+    def _expect(self, *kinds: type[Received]) -> Received:
+        wanted = " or ".join(kind.__name__ for kind in kinds)
         deadline = time.monotonic() + PATIENCE
         while (left := deadline - time.monotonic()) > 0:
             for message in self._take_messages(left):
-                if key in message:
+                if isinstance(message, kinds):
                     return message
             if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-                raise ExporterError(f"its process ended before it said '{key}'; {self._told()}")
-        raise ExporterError(f"it did not say '{key}' in {PATIENCE:g} s; {self._told()}")
+                raise ExporterError(f"its process ended before it sent {wanted}; {self._told()}")
+        raise ExporterError(f"it did not send {wanted} in {PATIENCE:g} s; {self._told()}")
 
-    def _take_messages(self, seconds: float) -> list[dict[str, Any]]:
-        assert self._control is not None
-        found: list[dict[str, Any]] = []
-        while select.select([self._control], [], [], 0 if found else seconds)[0]:
-            try:
-                data = self._control.recv(262144)
-            except ConnectionResetError:
+    def _take_messages(self, seconds: float) -> list[Received]:
+        """Return the messages that have come, waiting up to ``seconds`` for the first.
+
+        Raises:
+            MessageError: the exporter's process sent something that a daemon would kill it for.
+        """
+        assert self._client is not None
+        found: list[Received] = []
+        while self._client.wait(0 if found else seconds):
+            message = self._client.receive()
+            if message is None:
                 break
-            if not data:
-                break
-            message = json.loads(data)
-            if "log" in message:
-                self.log.append(message["log"][1])
+            if isinstance(message, Log):
+                self.log.append(message.text)
             found.append(message)
         return found
 
