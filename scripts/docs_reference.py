@@ -8,6 +8,7 @@ from typing import Any
 from docs_markdown import cell, page, table
 
 from phoenixdkim import events, hookspecs
+from phoenixdkim.dkim.addresses import ADDRESS_FAULTS
 from phoenixdkim.dkim.advice import ADVICE, UNSIGNED_ADVICE
 from phoenixdkim.dkim.results import REASONS, UNSIGNED_REASONS, Result
 from phoenixdkim.dkim.verify import PRECEDENCE
@@ -56,6 +57,12 @@ def reasons() -> str:
         " `phoenixdkim_signature_verifications_total`.\n",
         "## Reasons of verdicts\n\n" + table(("reason", "result", "words", "what to do", "source"), verdicts),
         "## Reasons for not signing\n\n" + table(("reason", "meaning", "what to do"), unsigned),
+        "## Faults of a From field\n\n"
+        + "With `unsigned=invalid_from` the summary line says what is wrong with the field (`from=`). Exactly one"
+        " address in angle brackets decides alone, whatever the display name contains; quoted strings and comments are"
+        " never read as addresses. Without brackets, or with several addresses in them, all addresses must lead to the"
+        " same keys.\n\n"
+        + table(("fault", "meaning"), [(f"`{fault}`", cell(text)) for fault, text in ADDRESS_FAULTS.items()]),
         "## What is done with a message\n\n"
         + "Set by `verifying.on_fail` and its like, and by `milter.on_internal_error`.\n\n"
         + table(

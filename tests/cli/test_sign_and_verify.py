@@ -172,6 +172,7 @@ def test_an_expired_signature_as_of_another_time(house: Path, call: Call) -> Non
     [
         (MESSAGE.replace(b"user@example.com", b"user@example.net"), "no_rule: no signing rule matches"),
         (MESSAGE.replace(b"From:", b"Sender:"), "no_from: "),
+        (MESSAGE.replace(b"<user@", b"<> user@").replace(b".com>", b".com"), "invalid_from: the From field"),
         (MESSAGE + b"x" * 999 + b"\n", "line_too_long: "),
     ],
 )

@@ -104,6 +104,7 @@ class OpenDkim:
     def __init__(self, keys: Sequence[KeyPair]) -> None:
         self._base = Path(tempfile.mkdtemp(prefix="opendkim-"))
         self._daemons: dict[str, _Daemon] = {}
+        self._keys = keys
         (self._base / "public-keys").write_text("".join(f"{key.name} {key.record}\n" for key in keys))
         for key in keys:
             (self._base / f"{key.selector}.pem").write_bytes(key.pem)
@@ -145,6 +146,27 @@ class OpenDkim:
                 shown = (result + rest).decode(errors="replace")
                 found.append(Verdict(properties.get(b"s", b""), properties[b"a"], result == b"pass", shown))
         return found or [Verdict(b"", b"", False, repr((reply.disposition, reply.smtp, value)))]
+
+    def signing_domain(self, author: bytes) -> str | None:
+        """Return the domain that signs a message with this From value; None if nobody does."""
+        if "forms" not in self._daemons:
+            self._write("forms.signing", (f"*@{key.domain} {key.selector}" for key in self._keys))
+            configuration = _SIGN.format(
+                base=self._base,
+                name="forms",
+                canonicalization="relaxed/relaxed",
+                algorithm=self._keys[0].algorithm,
+                more="",
+            )
+            self._daemons["forms"] = _Daemon(self._base, "forms", configuration)
+        reply = self._daemons["forms"].send([(b"From", author), (b"Subject", b" text")], b"text\r\n", "127.0.0.1")
+        found = [
+            domain[1].decode()
+            for change in reply.modifications
+            if change.name == b"DKIM-Signature" and (domain := re.search(rb"[; \t\n]d=([^;\s]+)", change.value))
+        ]
+        assert len(found) <= 1, reply
+        return found[0] if found else None
 
     def sign(self, case: Case, key: KeyPair, now: int) -> bytes:
         """``now`` is the daemon's clock."""

@@ -169,6 +169,14 @@ def test_everything_that_can_be_left_out_is_negotiated_away(bench):
     assert bench.log.lines == ["QID1: summary action=sign d=example.com a=rsa-sha256 sigs=1"]
 
 
+def test_the_summary_line_has_the_fault_of_the_from_field(bench):
+    for value, fault in [(b" <> a@example.com", "brackets"), (b" undisclosed:;", "no_address")]:
+        bench.message(bench.open(), [("From", value)])
+        assert bench.log.lines[-1].endswith(f" unsigned=invalid_from from={fault}")
+    bench.message(bench.open(), [("From", b" a@example.org")])
+    assert bench.log.lines[-1].endswith(" unsigned=no_rule")
+
+
 def test_an_mta_that_offers_nothing_gets_an_answer_to_each_step(bench):
     context = bench.open([0x1FF, 0, 0, 0])
     # Without leading space: values come without it and go without it.

@@ -12,6 +12,7 @@ from phoenixdkim.cli import DEFAULT_CONFIG
 from phoenixdkim.cli.message import no_keys, process, read_message, timestamp
 from phoenixdkim.config.build import build
 from phoenixdkim.config.load import read
+from phoenixdkim.dkim.addresses import ADDRESS_FAULTS
 from phoenixdkim.dkim.results import UNSIGNED_REASONS
 from phoenixdkim.milter.outcome import InsertField
 from phoenixdkim.milter.session import Client
@@ -63,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"phoenixdkim sign: the key of {name} failed", file=sys.stderr)
     if outcome.unsigned is not None:
         reason = f"{outcome.unsigned}: {UNSIGNED_REASONS[outcome.unsigned]}"
+        if outcome.address_fault is not None:
+            reason += f" ({outcome.address_fault}: {ADDRESS_FAULTS[outcome.address_fault]})"
         print(f"phoenixdkim sign: not signed: {reason}", file=sys.stderr)
         return 1
     return 0

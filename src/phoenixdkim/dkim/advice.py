@@ -83,7 +83,8 @@ UNSIGNED_ADVICE: Final[dict[UnsignedReason, str]] = {
     UnsignedReason.NO_RULE: "Add a rule to signing.rules whose from matches the author's address.",
     UnsignedReason.NO_FROM: "The program that sends it has to write a From field.",
     UnsignedReason.MULTIPLE_FROM: "The program that sends it has to write one From field, with authors of one domain.",
-    UnsignedReason.INVALID_FROM: "The program that sends it has to write a proper address into From.",
+    UnsignedReason.INVALID_FROM: "The summary line has the fault (`from=`); the sending program must write an address"
+    " of the form 'Name <user@example.com>' into From.",
     UnsignedReason.BARE_CR_OR_LF: "The program that sends it has to end lines with CR and LF.",
     UnsignedReason.LINE_TOO_LONG: "The program that sends it has to keep lines under 998 octets, or encode the body.",
     UnsignedReason.EIGHT_BIT: "The program that sends it has to encode the body; or set signing.eight_bit to sign.",

@@ -221,7 +221,7 @@ UNSIGNED_REASONS: Final[dict[UnsignedReason, str]] = {
     UnsignedReason.NOT_TRUSTED: "the client is in no trusted network and did not authenticate",
     UnsignedReason.NO_RULE: "no signing rule matches the From address",
     UnsignedReason.NO_FROM: "the message has no From field",
-    UnsignedReason.MULTIPLE_FROM: "the message has several From fields, or several authors of different domains",
+    UnsignedReason.MULTIPLE_FROM: "the message has several From fields, or authors with different signing keys",
     UnsignedReason.INVALID_FROM: "the From field holds no usable address",
     UnsignedReason.BARE_CR_OR_LF: "the body or a signed field has a bare CR or LF, which a relay would change",
     UnsignedReason.LINE_TOO_LONG: "a line of the body or of a signed field is over 998 octets; a relay would change it",

@@ -41,6 +41,8 @@ def summary(queue_id: str, outcome: Outcome) -> str:
         parts.append(f"reason={outcome.reason}")
     if outcome.unsigned is not None:
         parts.append(f"unsigned={outcome.unsigned}")
+    if outcome.address_fault is not None:
+        parts.append(f"from={outcome.address_fault}")
     if outcome.disposition != "accept":
         parts.append(f"disposition={outcome.disposition}")
     return " ".join(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from phoenixdkim.dkim.addresses import AddressFault
 from phoenixdkim.dkim.results import Algorithm, Reason, Result, SignResult, UnsignedReason
 from phoenixdkim.dkim.verify import SignatureVerdict
 from phoenixdkim.events import Action, Stage
@@ -61,6 +62,7 @@ class Outcome:
         result: the message's result, when it was verified.
         reason: why it has this result.
         unsigned: why it was not signed; None when it was.
+        address_fault: what is wrong with the From field, when ``unsigned`` is ``invalid_from``.
         domain: the author's or the determinative signature's domain.
         reply: an SMTP reply of ours, with a disposition that refuses.
         stage: where an internal error happened.
@@ -74,6 +76,7 @@ class Outcome:
     result: Result | None = None
     reason: Reason | None = None
     unsigned: UnsignedReason | None = None
+    address_fault: AddressFault | None = None
     domain: bytes = b""
     algorithm: Algorithm | None = None
     reply: SmtpReply | None = None

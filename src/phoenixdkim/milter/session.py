@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from phoenixdkim import authres
-from phoenixdkim.dkim.addresses import AddressError, from_addresses
+from phoenixdkim.dkim.addresses import AddressError, AddressFault, from_addresses
 from phoenixdkim.dkim.headers import HeaderField
 from phoenixdkim.dkim.keys import KeyAnswer
 from phoenixdkim.dkim.results import Algorithm, Reason, Result, SignResult, UnsignedReason
@@ -60,6 +60,7 @@ class MessageSession:
     """One message from its first header field to its end."""
 
     __slots__ = (
+        "_address_fault",
         "_author",
         "_beyond",
         "_client",
@@ -99,6 +100,7 @@ class MessageSession:
         self._from: list[bytes] = []
         self._hidden = False
         self._author = b""
+        self._address_fault: AddressFault | None = None
         self._signer: Signer | None = None
         self._verifier: Verifier | None = None
         self._unsigned: UnsignedReason | None = None
@@ -184,8 +186,9 @@ class MessageSession:
     def _author_keys(self, value: bytes) -> tuple[SigningKey, ...]:
         try:
             authors = from_addresses(value)
-        except AddressError:
+        except AddressError as error:
             self._unsigned = UnsignedReason.INVALID_FROM
+            self._address_fault = error.fault
             return ()
         self._author = authors[0]
         keys = self._policy.keys_for(authors[0])
@@ -229,7 +232,9 @@ class MessageSession:
             outcome = self._verified(self._verifier, answers)
         else:
             outcome = Outcome(Action.PASS, unsigned=self._unsigned, domain=_domain(self._author))
-        return dataclasses.replace(outcome, edits=(*self.removals.edits, *outcome.edits))
+        return dataclasses.replace(
+            outcome, edits=(*self.removals.edits, *outcome.edits), address_fault=self._address_fault
+        )
 
     def _signed(self, signer: Signer) -> Outcome:
         made = signer.finish()

@@ -1,5 +1,6 @@
 """Addresses of From. Oracle: AddressError, or addr-specs that stand in the value, each with one plain domain; written
-one after the other they read alike."""
+one after the other they read alike. One plain ``<addr-spec>`` in a value without quotes, comments and other brackets is
+the only answer; text around brackets changes nothing; a domain that has no ``@`` before it is never an answer."""
 
 from __future__ import annotations
 
@@ -10,6 +11,10 @@ from fuzz.target import Target, check
 from phoenixdkim.dkim.addresses import AddressError, from_addresses
 
 _DOMAIN = re.compile(rb"[^\x00-\x20\x7f()<>@,:;\\\"\[\]]+")
+
+_ATEXT = rb"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~.\x80-\xff]"
+_BRACKETED = re.compile(rb"<[ \t]*(" + _ATEXT + rb"+@" + _ATEXT + rb"+)[ \t]*>")
+_DISPLAY_TEXT = (b"Ann @ Home, [x]: ", b"victim@example.net ", b'"<v@example.net>" ', b"(<v@example.net>) ", b"<3 ")
 
 
 def execute(data: bytes) -> None:
@@ -24,6 +29,12 @@ def execute(data: bytes) -> None:
         check(b".." not in domain and domain[:1] != b"." and domain[-1:] != b".", "no domain", domain)
         check(domain in data and local in data, "an address that the value does not have", address)
         check(local[:1] == b'"' or _DOMAIN.fullmatch(local), "local part", local)
+        check(re.search(rb"@[^@]*" + re.escape(domain), data, re.DOTALL), "a domain of display text", domain)
+        for text in _DISPLAY_TEXT:
+            check(from_addresses(text + b"<" + address + b"> c@example.net") == [address], "display text", text)
+    if data.count(b"<") == data.count(b">") == 1 and not set(data) & set(b'"()\\'):
+        inside = _BRACKETED.search(data)
+        check(inside is None or found == [inside[1].rstrip(b".")], "not the address in brackets", found)
     check(from_addresses(b" , ".join(found)) == found, "reads otherwise alone", found)
     check(from_addresses(b"(c)".join((b" G : ", *(b"<%s> ," % a for a in found), b";"))) == found, "in a group", found)
 
@@ -35,6 +46,9 @@ def seeds() -> Iterator[bytes]:
     yield b" =?utf-8?q?a=40b=2Ecom?= <c@d.example>\r\n\t(\\))"
     yield b" <@route.example:a@b.example>"
     yield b" a@[192.0.2.1]"
+    yield b" Foo, Inc. @ Home [x] <3 <a@b.example>> c@d.example;"
+    yield b' "open (a@b.example <c@d.example>'
+    yield b' a@b.example <<c@d.example>, e@f.example\\"'
     yield " Jörg <jörg@exämple.com>".encode()
 
 
