@@ -36,7 +36,6 @@ workers = 2
 
 [process]
 user = "{worker}"
-exporter_user = "{exporter}"
 
 [log]
 destination = "stderr"
@@ -69,6 +68,7 @@ zone = "{base}/zone"
 
 [exporters.textfile]
 path = "{base}/metrics/phoenixdkim.prom"
+user = "{exporter}"
 interval = 1
 
 [exporters.http]

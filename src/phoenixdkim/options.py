@@ -5,8 +5,9 @@ checks the table together with its own, and reports all faults with file and lin
 description in the manual; its bounds (``Field(ge=1)``) and what its validators say with ``ValueError`` are shown to the
 administrator, so say what to write instead.
 
-A subclass adds fields and may give the common ones other defaults; types and bounds of those, ``strict``, ``frozen``
-and ``extra`` stay as they are, or the plugin is refused.
+A subclass adds fields and may give ``interval`` another default; its type and bounds, ``strict``, ``frozen`` and
+``extra`` stay as they are, or the plugin is refused. So is a subclass that declares a field of ``ProcessOptions``: the
+core reads those before any code of the plugin runs, and its own defaults hold.
 
 Stability: see ``phoenixdkim.events``. Common options may be added within an API version; a field of a subclass with the
 same name goes before a new one.
@@ -14,35 +15,53 @@ same name goes before a new one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
-class Options(BaseModel):
-    """Base of every exporter's options; these fields exist in each ``[exporters.NAME]`` table.
-
-    A subclass may give a field another default. Set ``wants_samples`` on the class when the exporter sends single
-    measured values: raw durations are kept in a ring for it, and only then.
-    """
+class ProcessOptions(BaseModel):
+    """Options that the core reads from each ``[exporters.NAME]`` table before any code of the plugin runs."""
 
     model_config = ConfigDict(
         strict=True, frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
     )
 
-    wants_samples: ClassVar[bool] = False
-
     type: str = ""
     """Entry point of group ``phoenixdkim.exporters``; empty: the table's own name."""
-    interval: float = Field(default=15.0, ge=0.1, le=3600)
-    """Seconds between two ticks."""
     user: str = ""
-    """User that the exporter's process runs as when the daemon is started as root; empty: ``process.exporter_user``."""
+    """User, by name or number, that the exporter's process runs as when the daemon is started as root; no two exporters
+    may have one user. Empty: the user ``phoenixdkim-NAME`` if it exists, else an id from ``process.exporter_uids``. The
+    process has the user's primary group and no other."""
     memory_limit: int = Field(default=256, ge=32, le=65536)
-    """Most memory of the exporter's process, in MiB of data above what it has at its start."""
+    """Memory of the exporter's process, in MiB of data above what the interpreter has before it imports the plugin.
+    Shared memory, page cache and child processes are not covered; the service's MemoryMax covers those."""
     stop_timeout: float = Field(default=2.0, ge=0.1, le=60)
     """Seconds that the exporter has for its last tick and stop."""
+
+
+def process_options(table: Mapping[str, object]) -> ProcessOptions:
+    """Read the core's options of a table, whatever else is in it.
+
+    Raises:
+        ValidationError: one has the wrong type or is out of bounds.
+    """
+    return ProcessOptions.model_validate({name: table[name] for name in ProcessOptions.model_fields if name in table})
+
+
+class Options(ProcessOptions):
+    """Base of every exporter's options; these fields exist in each ``[exporters.NAME]`` table.
+
+    A subclass may give ``interval`` another default. Set ``wants_samples`` on the class when the exporter sends single
+    measured values: raw durations are kept in a ring for it, and only then.
+    """
+
+    wants_samples: ClassVar[bool] = False
+
+    interval: float = Field(default=15.0, ge=0.1, le=3600)
+    """Seconds between two ticks."""
 
 
 @dataclass(frozen=True, slots=True)

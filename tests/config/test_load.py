@@ -11,6 +11,7 @@ from phoenixdkim.config.effective import effective
 from phoenixdkim.config.faults import Fault
 from phoenixdkim.config.load import Loaded, read, read_octets, read_text
 from phoenixdkim.exporters.messages import TableFault
+from phoenixdkim.exporters.users import Rules
 
 GOOD = """\
 [signing]
@@ -251,7 +252,7 @@ interval = 0
 """
 
 
-def plugins(tables: Mapping[str, Mapping[str, object]]) -> Sequence[TableFault]:
+def plugins(tables: Mapping[str, Mapping[str, object]], rules: Rules) -> Sequence[TableFault]:
     assert set(tables) == {"textfile", "statsd"}
     known = ("type", "interval", "path")
     return [

@@ -109,7 +109,6 @@ workers = {workers}
 socket = "{self.base}/control.sock"
 [process]
 user = "{worker_user}"
-exporter_user = "nobody"
 [log]
 destination = "stderr"
 [[signing.rules]]

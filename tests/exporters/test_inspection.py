@@ -6,11 +6,11 @@ import importlib.metadata
 import sys
 from collections.abc import Sequence
 from enum import Enum, StrEnum
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import pluggy
 import pytest
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from phoenixdkim.events import Event, MessageProcessed
 from phoenixdkim.exporters import inspection, interface
@@ -243,6 +243,33 @@ class Slow(Options):
     stop_timeout: float = 3600
 
 
+class Named(Options):
+    user: str = "root"
+
+
+class Required(Options):
+    memory_limit: int
+
+
+class Bounded(Options):
+    memory_limit: int = Field(default=256, ge=1)
+
+
+class Kinds(Options):
+    type: Literal["", "mine"] = ""
+
+
+class Inheriting(Slow):
+    pass
+
+
+class Assigning(Options):
+    @model_validator(mode="after")
+    def more(self):
+        object.__setattr__(self, "memory_limit", 65536)
+        return self
+
+
 class Typed(Options):
     interval: str = "soon"
 
@@ -262,7 +289,13 @@ class Raising(Options):
     [
         (Loose, "class Loose: model_config has extra='allow'; leave it as Options has it"),
         (Loose, "class Loose: model_config has strict=False; leave it as Options has it"),
-        (Slow, "class Slow: option 'stop_timeout': Input should be less than or equal to 60"),
+        (Slow, "class Slow: option 'stop_timeout' is the core's, which reads it before it loads the plugin"),
+        (Named, "class Named: option 'user' is the core's"),
+        (Required, "class Required: option 'memory_limit' is the core's"),
+        (Bounded, "class Bounded: option 'memory_limit' is the core's"),
+        (Kinds, "class Kinds: option 'type' is the core's"),
+        (Inheriting, "class Inheriting: option 'stop_timeout' is the core's"),
+        (Assigning, "class Assigning changes option 'memory_limit', which is the core's"),
         (Typed, "class Typed: option 'interval': Input should be a valid number"),
         (Asking, "class Asking: wants_samples is 3; True or False is needed"),
         (Raising, "class Raising raised RuntimeError: not today at"),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from pydantic import ValidationError
 
+from phoenixdkim.config.exporter_users import user_faults
 from phoenixdkim.config.faults import Fault, Severity, nearest, shown
 from phoenixdkim.config.load import Loaded
 from phoenixdkim.config.model import Config
@@ -20,10 +21,9 @@ from phoenixdkim.dkim.results import Result
 from phoenixdkim.dkim.sign import SigningKey, SignOptions
 from phoenixdkim.dns.options import ResolverOptions
 from phoenixdkim.dns.zone import Zone, ZoneError
+from phoenixdkim.exporters.users import identity, useradd
 from phoenixdkim.keystore import KeyStoreError, Permissions, algorithm_of, load_private_key
 from phoenixdkim.policy import Disposition, Policy, SigningTable, ascii_domain, parse_pattern
-
-NO_SHELL = "/usr/sbin/nologin"
 
 
 def build(
@@ -44,8 +44,9 @@ def build(
     owners = {os.geteuid()}
     if uid_is_root or os.geteuid() == 0:
         missing: list[Fault] = []
-        owners |= _users(config, loaded, missing)
+        owners |= _worker_user(config, loaded, missing)
         faults += missing if uid_is_root else ()
+    faults += [loaded.fault(*found) for found in user_faults(config, root=uid_is_root)]
     keys = _load_keys(config, loaded, frozenset(owners), faults)
     resolver = _resolver_options(config)
     if resolver.zone is not None:
@@ -103,27 +104,16 @@ def _resolver_options(config: Config) -> ResolverOptions:
     return ResolverOptions(**{**config.dns.model_dump(), "zone": config.dns.zone or None})
 
 
-def _users(config: Config, loaded: Loaded, faults: list[Fault]) -> set[int]:
-    """User ids that may own keys; a user that does not exist is a fault."""
-    owners = set()
-    wanted = [(("process", "user"), config.process.user)]
-    if config.exporters:
-        wanted.append((("process", "exporter_user"), config.process.exporter_user))
-    for path, name in wanted:
-        if name.isascii() and name.isdigit():
-            uid = int(name)
-        else:
-            try:
-                uid = pwd.getpwnam(name).pw_uid
-            except KeyError:
-                near = nearest(name, [entry.pw_name for entry in pwd.getpwall()], 0.85)
-                hint = f"did you mean '{near}'? Or make it" if near else "make it"
-                command = f"useradd --system --home-dir /nonexistent --no-create-home --shell {NO_SHELL} {name}"
-                faults.append(loaded.fault(path, f"there is no user {shown(name)}; {hint}: {command}"))
-                continue
-        if path == ("process", "user"):
-            owners.add(uid)
-    return owners
+def _worker_user(config: Config, loaded: Loaded, faults: list[Fault]) -> set[int]:
+    """User id of the workers, which may own keys; a user that does not exist is a fault."""
+    name = config.process.user
+    try:
+        return {identity(name).uid}
+    except LookupError as error:
+        near = nearest(name, [entry.pw_name for entry in pwd.getpwall()], 0.85)
+        hint = f"did you mean '{near}'? Or make it" if near else "make it"
+        faults.append(loaded.fault(("process", "user"), f"{error.args[0]}; {hint}: {useradd(name)}"))
+        return set()
 
 
 def faults_of_parts(loaded: Loaded, *, uid_is_root: bool) -> tuple[Fault, ...]:

@@ -9,8 +9,11 @@ import ipaddress
 import os
 from collections.abc import Iterator, Mapping
 
-from phoenixdkim.config.faults import Severity, shown
+from pydantic import ValidationError
+
+from phoenixdkim.config.faults import Severity, shown, wording
 from phoenixdkim.config.locate import Path
+from phoenixdkim.options import ProcessOptions, process_options
 
 Found = tuple[Path, str, Severity]
 
@@ -24,9 +27,24 @@ def check_exporters(exporters: Mapping[str, object]) -> Iterator[Found]:
                 f"{shown(name)} is no name for an exporter; write up to 64 letters, digits, '_' and '-'",
                 Severity.ERROR,
             )
+    for name, table in exporters.items():
+        if isinstance(table, dict):
+            yield from _process_options(name, table)
     yield from _one_directory(exporters)
     yield from _both_scraped(exporters)
     yield from _wide(exporters)
+
+
+def _process_options(name: str, table: Mapping[str, object]) -> Iterator[Found]:
+    try:
+        process_options(table)
+    except ValidationError as error:
+        for entry in error.errors(include_url=False):
+            option = str(entry["loc"][0])
+            words = wording(
+                entry["type"], entry["msg"], shown(entry["input"]), tuple(ProcessOptions.model_fields), option
+            )
+            yield ("exporters", name, option), words, Severity.ERROR
 
 
 def _of_type(exporters: Mapping[str, object], kind: str) -> dict[str, Mapping[str, object]]:

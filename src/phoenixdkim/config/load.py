@@ -13,16 +13,26 @@ from typing import Final
 from pydantic import BaseModel, ValidationError
 
 from phoenixdkim.config.crosscheck import cross_check
+from phoenixdkim.config.exporter_users import rules_of_table
 from phoenixdkim.config.faults import Fault, Severity, shown, wording
 from phoenixdkim.config.locate import Path, line_of, locate
 from phoenixdkim.config.model import Config
 from phoenixdkim.config.source import SourceError, read_source
 from phoenixdkim.exporters.messages import TableFault
+from phoenixdkim.exporters.users import Rules
 from phoenixdkim.log import printable
+from phoenixdkim.options import ProcessOptions
 
-CheckExporters = Callable[[Mapping[str, Mapping[str, object]]], Sequence[TableFault]]
+CheckExporters = Callable[[Mapping[str, Mapping[str, object]], Rules], Sequence[TableFault]]
 
 _POSITION: Final = re.compile(r"^(.{0,2000}) \(at (?:line (\d+), column (\d+)|end of document)\)$", re.DOTALL)
+_REMOVED: Final[Mapping[Path, str]] = {
+    (
+        "process",
+        "exporter_user",
+    ): "unknown option 'exporter_user'; each exporter has a user of its own: remove this line,"
+    ' and write user = "NAME" into the tables [exporters.NAME] that need a certain one',
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +114,9 @@ def read_text(text: str, path: str, check_exporters: CheckExporters | None = Non
         for entry in error.errors(include_url=False, include_context=False):
             where = _path(entry["loc"])
             known = _known(where) if entry["type"] == "extra_forbidden" else ()
-            message = wording(entry["type"], entry["msg"], shown(entry.get("input")), known, _key(where))
+            message = _REMOVED.get(where) or wording(
+                entry["type"], entry["msg"], shown(entry.get("input")), known, _key(where)
+            )
             faults.append(found.fault(where, message))
     # An option that is wrong in itself is told once.
     told = {fault.path for fault in faults}
@@ -117,7 +129,10 @@ def read_text(text: str, path: str, check_exporters: CheckExporters | None = Non
             if isinstance(table, dict)
         }
         if checked:
-            faults += [found.locate_exporter_fault(fault) for fault in check_exporters(checked)]
+            located = map(found.locate_exporter_fault, check_exporters(checked, rules_of_table(tables.get("process"))))
+            # What the core reads of a table by itself, it has checked by itself.
+            core = {("exporters", name, option) for name in checked for option in ProcessOptions.model_fields}
+            faults += [fault for fault in located if fault.path not in core]
     if any(fault.is_error for fault in faults):
         config = None
     ordered = sorted(dict.fromkeys(faults), key=lambda fault: fault.line)

@@ -17,6 +17,7 @@ from phoenixdkim.dkim.sign import OVERSIGNED, RECOMMENDED, EightBit
 from phoenixdkim.dkim.verify import FromPolicy, LengthPolicy
 from phoenixdkim.dns.options import ResolverOptions, parse_nameserver
 from phoenixdkim.dns.validation import probe_name
+from phoenixdkim.exporters.users import DEFAULT_UIDS, parse_uids
 from phoenixdkim.keystore import Permissions
 from phoenixdkim.log import Destination
 from phoenixdkim.policy import Disposition, RemoveForged, ascii_domain, parse_pattern
@@ -178,6 +179,11 @@ def _optional_file(text: str) -> str:
     return _file(text) if text else text
 
 
+def _uids(text: str) -> str:
+    parse_uids(text)
+    return text
+
+
 # TOML has lists and texts only. The containers and enums are read from those; what is in them stays strict.
 _Lax = Field(strict=False)
 
@@ -247,8 +253,12 @@ class Process(Table):
 
     user: str = Field(default="phoenixdkim", min_length=1)
     """User, by name or number, that the workers run as when the daemon is started as root; unused otherwise."""
-    exporter_user: str = Field(default="nobody", min_length=1)
-    """User that exporters run as when the daemon is started as root, unless their table names another."""
+    exporter_uids: Annotated[str, AfterValidator(_uids)] = DEFAULT_UIDS
+    """User ids, the first and the last, for exporters without a user of their own when the daemon is started as root.
+    Each exporter gets one that has no account, no group and no process; its group has the same number. The id follows
+    from the exporter's name, so it stays the same over restarts unless it is taken. The default is a range that is used
+    neither for logins nor by systemd nor by containers. Files of an exporter that is removed may belong to a later one
+    with the same id: give exporters that own files a user, ``phoenixdkim-NAME``."""
 
 
 class LogTable(Table):

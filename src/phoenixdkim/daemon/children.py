@@ -21,7 +21,7 @@ from phoenixdkim.daemon.hosts import Host, PageStore, State
 from phoenixdkim.daemon.messages import CODEC, FROM_LEADER, Deadlines, Failed, Park, Parked, Ready, Restarted
 from phoenixdkim.exporters.check import clash_faults
 from phoenixdkim.exporters.messages import TableFault
-from phoenixdkim.exporters.spawn import identity
+from phoenixdkim.exporters.users import Identity, Rules, UserFault, assign, uids_in_use
 from phoenixdkim.ledger import MAX_WORKERS, STRIPES, Ledger, read_only_descriptor
 from phoenixdkim.log import Log
 from phoenixdkim.messages import MessageError
@@ -72,6 +72,7 @@ class Children:
         self.candidates: dict[str, Host] = {}
         self.retired: list[Host] = []
         self._stores: dict[str, PageStore] = {}
+        self._rules = Rules("0", range(0))
         self._ledger = ledger
         self._ledger_reading = read_only_descriptor(ledger.fd)
         self._count = count
@@ -148,22 +149,34 @@ class Children:
         """Exporters of every state."""
         return [*self.hosts.values(), *self.candidates.values(), *self.retired]
 
-    def spawn_candidates(self, tables: Mapping[str, Mapping[str, Any]], user: str, log: Log) -> None:
+    def spawn_candidates(self, tables: Mapping[str, Mapping[str, Any]], rules: Rules, log: Log) -> None:
         """Begin a process for each table, which checks it.
 
         Args:
             tables: of ``[exporters]``, by name.
-            user: whose processes these are when we are root.
+            rules: what decides whose processes these are when we are root.
             log: for what exporters have to say.
-
-        Raises:
-            LookupError: there is no such user; nothing was begun.
         """
-        run_as = identity(user) if tables and os.geteuid() == 0 else None
+        self._rules = rules
+        users = self._users({name: str(table.get("user", "")) for name, table in tables.items()})
         for name, table in tables.items():
             if name not in self._stores:
                 self._stores[name] = PageStore(name)
-            self.candidates[name] = Host(name, table, self._stores[name], self._ledger_reading, run_as, log)
+            self.candidates[name] = Host(
+                name, table, self._stores[name], self._ledger_reading, users[name], self._user_of, log
+            )
+
+    def _users(self, options: Mapping[str, str]) -> dict[str, Identity | UserFault | None]:
+        """Users for exporters, or why they cannot have one; None: ours."""
+        if os.geteuid() != 0 or not options:
+            return dict.fromkeys(options)
+        kept = [(host.name, host.run_as) for host in self.all_hosts() if isinstance(host.run_as, Identity)]
+        users, faults = assign(options, self._rules, kept, uids_in_use(os.getpid()))
+        return {**users, **{fault.exporter: fault for fault in faults}}
+
+    def _user_of(self, name: str, option: str) -> Identity | UserFault | None:
+        """The user of one exporter that had none before."""
+        return self._users({name: option})[name]
 
     def await_answers(self, generation: Generation) -> None:
         """Wait until generation and candidates have said yes or no. A candidate that does neither is not waited for."""

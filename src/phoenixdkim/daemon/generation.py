@@ -37,7 +37,7 @@ from phoenixdkim.daemon.messages import (
 )
 from phoenixdkim.daemon.worker import EXIT_SOFTWARE, WorkerSetting, run_worker
 from phoenixdkim.exporters.client import table_faults
-from phoenixdkim.exporters.spawn import Identity, identity
+from phoenixdkim.exporters.users import Identity, identity
 from phoenixdkim.ledger import MAX_WORKERS, Ledger
 from phoenixdkim.log import Destination, Facility, Level, Log
 from phoenixdkim.messages import MessageError
@@ -292,7 +292,7 @@ def _settings(config: Config) -> Settings:
         milter.socket_mode,
         milter.socket_group,
         config.process.user,
-        config.process.exporter_user,
+        config.process.exporter_uids,
         milter.stop_timeout,
         milter.max_generations,
         Deadlines(milter.reload_soft_deadline, milter.reload_hard_deadline),

@@ -6,7 +6,7 @@ import enum
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from phoenixdkim.exporters.client import Answer, ExporterClient, Failed, Passed, table_faults
@@ -14,11 +14,12 @@ from phoenixdkim.exporters.messages import Log as LogMessage
 from phoenixdkim.exporters.messages import Severity, TableFault
 from phoenixdkim.exporters.page import Page, make_page
 from phoenixdkim.exporters.rate_limit import RateLimit
-from phoenixdkim.exporters.spawn import Identity, spawn
-from phoenixdkim.exporters.table import stop_timeout
+from phoenixdkim.exporters.spawn import spawn
+from phoenixdkim.exporters.users import Identity, UserFault
 from phoenixdkim.ledger import read_only_descriptor
 from phoenixdkim.log import Level, Log
 from phoenixdkim.messages import MessageError, VersionMismatch
+from phoenixdkim.options import process_options
 from phoenixdkim.process_status import ended_how
 
 CHECK_TIMEOUT: Final = 10.0
@@ -30,6 +31,9 @@ _LOG_PER_SECOND: Final = 1.0
 _HUNG_UP: Final = 2.0
 _MESSAGES_AT_ONCE: Final = 50
 _LEVELS: Final = {Severity.ERROR: Level.ERROR, Severity.WARNING: Level.WARNING, Severity.INFO: Level.INFO}
+
+User = Identity | UserFault | None
+"""Whom a process runs as, or why it cannot have a user; None: the supervisor's own, which is not root."""
 
 
 class State(enum.Enum):
@@ -64,7 +68,14 @@ class Host:
     """One exporter: its table, its page, and the process that runs it now."""
 
     def __init__(
-        self, name: str, table: Mapping[str, Any], store: PageStore, ledger: int, run_as: Identity | None, log: Log
+        self,
+        name: str,
+        table: Mapping[str, Any],
+        store: PageStore,
+        ledger: int,
+        run_as: User,
+        user_of: Callable[[str, str], User],
+        log: Log,
     ) -> None:
         """Start the process and ask it to check its table.
 
@@ -73,21 +84,23 @@ class Host:
             table: the table.
             store: the exporter's page.
             ledger: read-only descriptor of the ledger.
-            run_as: user of the process; None: ours.
+            run_as: user of the process; a fault: it cannot have one now.
+            user_of: finds one later, by the exporter's name and the option ``user``.
             log: for what the exporter and its fate have to say.
         """
         self.name = name
         self.table = dict(table)
+        self.options = process_options(table)
         self.store = store
         self.faults: list[TableFault] = []
         self.answer: Answer = ("", ())
         self.wants_samples = False
-        self.stop_timeout = stop_timeout(table)
         self.client: ExporterClient | None = None
         self.pid = 0
         self.state = State.DOWN
+        self.run_as = run_as
         self._ledger = ledger
-        self._run_as = run_as
+        self._user_of = user_of
         self._log = log
         self._since = 0.0
         self._pause = 0.5
@@ -100,18 +113,28 @@ class Host:
         self.spawn()
 
     def spawn(self) -> None:
-        """Start a process."""
-        if wrong := table_faults(self.name, self.table):
+        """Start a process, once the exporter has a user."""
+        if wrong := self._wrong():
             self.faults = wrong
             self.state = State.REFUSED
             return
-        self.pid, control = spawn(self._ledger, self.store.fd, self._run_as)
+        assert not isinstance(self.run_as, UserFault)
+        self.pid, control = spawn(self._ledger, self.store.fd, self.run_as)
         self.client = ExporterClient(control, self.name)
         self.state = State.CHECKING
         self._since = time.monotonic()
         self._violated = False
         self._hung_up = None
         self._require(self.client.check(self.table))
+
+    def _wrong(self) -> list[TableFault]:
+        """What keeps the process from being started."""
+        if isinstance(self.run_as, UserFault):
+            self.run_as = self._user_of(self.name, self.options.user)
+        if isinstance(self.run_as, UserFault):
+            place = (self.name, "user") if self.run_as.option else (self.name,)
+            return [TableFault(place, self.run_as.message)]
+        return table_faults(self.name, self.table)
 
     def start(self) -> None:
         """From now on the exporter should run."""
@@ -136,9 +159,9 @@ class Host:
     def stop(self) -> float:
         """Ask for the last tick and the end; returns the monotonic time by which it must have ended."""
         self._wanted = False
-        deadline = time.monotonic() + self.stop_timeout + 0.5
+        deadline = time.monotonic() + self.options.stop_timeout + 0.5
         if self.state in (State.RUNNING, State.CHECKED, State.CHECKING) and self.client is not None:
-            self.client.stop(self.stop_timeout)
+            self.client.stop(self.options.stop_timeout)
             self.state = State.STOPPING
         return deadline
 

@@ -53,7 +53,7 @@ class Settings:
     socket_mode: _Word
     socket_group: _Word
     user: _Word
-    exporter_user: _Word
+    exporter_uids: _Word
     stop_timeout: _Seconds
     max_generations: Annotated[int, Range(0, 1000)]
     reload: Deadlines

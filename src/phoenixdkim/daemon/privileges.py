@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 from typing import Final
 
-from phoenixdkim.exporters.spawn import Identity
+from phoenixdkim.exporters.users import Identity
 
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_CHILD_SUBREAPER: Final = 36

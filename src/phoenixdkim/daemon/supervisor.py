@@ -16,6 +16,7 @@ from typing import Final
 from phoenixdkim import __version__, events
 from phoenixdkim.channel import channel_pair
 from phoenixdkim.config.build import faults_of_parts
+from phoenixdkim.config.exporter_users import rules_of
 from phoenixdkim.config.load import Loaded, read
 from phoenixdkim.config.model import Config
 from phoenixdkim.daemon import privileges
@@ -25,6 +26,7 @@ from phoenixdkim.daemon.listening import ListenError, ListeningSocket, listen
 from phoenixdkim.daemon.messages import CODEC, Faults, Ready, Settings, lines_for_message
 from phoenixdkim.daemon.notify import Notifier
 from phoenixdkim.exporters.check import check_tables
+from phoenixdkim.exporters.users import Rules, parse_uids
 from phoenixdkim.ledger import STRIPES, Batch, Ledger
 from phoenixdkim.log import Log
 
@@ -117,16 +119,12 @@ class Supervisor:
     def _start(self, loaded: Loaded, config: Config, listening: ListeningSocket) -> None:
         children = self._children
         generation = children.spawn_generation(self._path, listening.socket, self._log)
-        try:
-            children.spawn_candidates(config.exporters, config.process.exporter_user, self._log)
-        except LookupError as error:
-            # The generation looks for users too, and says where the option is.
-            children.await_answers(generation)
-            raise StartRefused(generation.failed or [self._no_user(error)], EXIT_CONFIG) from error
+        children.spawn_candidates(config.exporters, rules_of(config.process), self._log)
         children.await_answers(generation)
         lines = [str(fault) for fault in loaded.faults if fault.is_error]
         lines += generation.failed
         lines += [str(loaded.locate_exporter_fault(fault)) for fault in children.candidate_faults({})]
+        lines = list(dict.fromkeys(lines))
         if lines or generation.ready is None:
             raise StartRefused(lines or [f"{self._path}: the workers did not start"], EXIT_CONFIG)
         for warning in generation.ready.warnings:
@@ -137,9 +135,6 @@ class Supervisor:
             f" with {generation.ready.workers} workers; exporters: {', '.join(config.exporters) or 'none'}"
         )
         self._notifier.ready(f"serving with {generation.ready.workers} workers")
-
-    def _no_user(self, error: LookupError) -> str:
-        return f"{self._path}: process.exporter_user: {error}"
 
     def _adopt(self, generation: Generation, exporters: Sequence[str]) -> None:
         """Make a generation and a set of exporters the ones in force."""
@@ -225,10 +220,8 @@ class Supervisor:
         tables = ready.exporters
         stay = {name: host for name, host in children.hosts.items() if host.table == tables.get(name)}
         new = {name: table for name, table in tables.items() if name not in stay}
-        try:
-            children.spawn_candidates(new, ready.settings.exporter_user, self._log)
-        except LookupError as error:
-            return [self._no_user(error)]
+        rules = Rules(ready.settings.user, parse_uids(ready.settings.exporter_uids))
+        children.spawn_candidates(new, rules, self._log)
         children.await_answers(generation)
         loaded = read(self._path, None)
         return [str(loaded.locate_exporter_fault(fault)) for fault in children.candidate_faults(stay)]

@@ -15,6 +15,7 @@ from phoenixdkim.exporters.inspection import plugin_name
 from phoenixdkim.exporters.messages import TableFault
 from phoenixdkim.exporters.page import make_page
 from phoenixdkim.exporters.spawn import spawn
+from phoenixdkim.exporters.users import Identity, Rules, assign, uids_in_use
 from phoenixdkim.ledger import Ledger, read_only_descriptor
 from phoenixdkim.messages import MessageError, VersionMismatch
 from phoenixdkim.process_status import ended_how
@@ -28,23 +29,39 @@ def clash_faults(answers: Mapping[str, Answer]) -> list[TableFault]:
     return [TableFault((name,), message) for name, messages in clashes(answers).items() for message in messages]
 
 
-def check_tables(tables: Mapping[str, Mapping[str, object]], timeout: float = CHECK_TIMEOUT) -> list[TableFault]:
+def check_tables(
+    tables: Mapping[str, Mapping[str, object]],
+    rules: Rules | None = None,
+    supervisor: int = 0,
+    timeout: float = CHECK_TIMEOUT,
+) -> list[TableFault]:
     """What is wrong with these ``[exporters.NAME]`` tables and their plugins; empty when nothing is.
 
     A plugin that hangs or dies while it is checked is a fault that does not refuse: a daemon starts without it.
+
+    Args:
+        tables: the tables by name.
+        rules: if we are root, plugins run as the users that they would have under a daemon; None: as root.
+        supervisor: pid of the daemon that runs with these tables, 0 for none: the users of its exporters are taken.
+        timeout: seconds for all of them.
     """
+    faults: list[TableFault] = []
+    users: dict[str, Identity] = {}
+    order = list(tables)
+    if rules is not None and os.geteuid() == 0:
+        users, faults = _users(tables, rules, supervisor)
+        tables = {name: table for name, table in tables.items() if name in users}
     if not tables:
-        return []
+        return faults
     ledger = Ledger()
     reading = read_only_descriptor(ledger.fd)
-    faults: list[TableFault] = []
     waiting: dict[ExporterClient, int] = {}
     for name, table in tables.items():
         if wrong := table_faults(name, table):
             faults += wrong
             continue
         page = make_page(name)
-        pid, control = spawn(reading, page, None)
+        pid, control = spawn(reading, page, users.get(name))
         os.close(page)
         client = ExporterClient(control, name)
         client.check(table)
@@ -67,7 +84,6 @@ def check_tables(tables: Mapping[str, Mapping[str, object]], timeout: float = CH
                 faults += found
             del waiting[client]
             client.close()
-    order = list(tables)
     faults += clash_faults({name: answers[name] for name in order if name in answers})
     return sorted(faults, key=lambda fault: order.index(str(fault.path[0])))
 
@@ -102,6 +118,23 @@ def _result(
     if isinstance(found, Failed):
         return found.faults
     return found if isinstance(found, Passed) else None
+
+
+def _users(
+    tables: Mapping[str, Mapping[str, object]], rules: Rules, supervisor: int
+) -> tuple[dict[str, Identity], list[TableFault]]:
+    """The users that a daemon would choose, and a fault where every id is in use."""
+    options = {name: user if isinstance(user := table.get("user"), str) else "" for name, table in tables.items()}
+    # What is wrong in the file is told with its place by ``config.build``; such a plugin is checked as another user.
+    wrong = {fault.exporter for fault in assign(options, rules)[1]}
+    options |= dict.fromkeys(wrong & options.keys(), "")
+    users, without = assign(options, rules, busy=uids_in_use(supervisor))
+    faults = [
+        TableFault((fault.exporter,), f"{fault.message}; the daemon starts without this exporter", refuses=False)
+        for fault in without
+        if fault.exporter not in wrong
+    ]
+    return users, faults
 
 
 def _absent(name: str, table: Mapping[str, object], what: str) -> TableFault:

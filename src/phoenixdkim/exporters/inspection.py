@@ -14,13 +14,14 @@ from typing import Any, Final
 
 import pluggy
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from phoenixdkim.exporters.declared import Declared, declare
 from phoenixdkim.exporters.described import MAX_MESSAGE, described
 from phoenixdkim.exporters.interface import check_interface, check_registered
 from phoenixdkim.exporters.messages import TableFault
 from phoenixdkim.hookspecs import API_VERSION, ENTRY_POINT_GROUP, PROJECT, HookSpecs
-from phoenixdkim.options import Options
+from phoenixdkim.options import Options, ProcessOptions, process_options
 
 _MAX_FAULTS: Final = 40
 
@@ -208,7 +209,7 @@ def _check_declarations(
 
 
 def _model_faults(model: object) -> list[str]:
-    """What is wrong with an options class: it may add to ``Options`` and exchange defaults, nothing else."""
+    """What is wrong with an options class: it may add to ``Options`` and exchange a default, nothing else."""
     if not (inspect.isclass(model) and issubclass(model, Options)):
         return [f"it returned {model!r:.80}; return a subclass of phoenixdkim.options.Options, the class itself"]
     faults = [
@@ -216,10 +217,23 @@ def _model_faults(model: object) -> list[str]:
         for key in ("strict", "frozen", "extra")
         if model.model_config.get(key) != Options.model_config.get(key)
     ]
+    faults += [
+        f"class {model.__name__}: option '{name}' is the core's, which reads it before it loads the plugin;"
+        " remove it from the class, or give it another name"
+        for name, core in ProcessOptions.model_fields.items()
+        if _meaning(model.model_fields.get(name)) != _meaning(core)
+    ]
     wants: object = model.wants_samples
     if not isinstance(wants, bool):
         faults.append(f"class {model.__name__}: wants_samples is {wants!r:.40}; True or False is needed")
     return faults
+
+
+def _meaning(info: FieldInfo | None) -> object:
+    """What the core's reading of an option depends on."""
+    if info is None:
+        return None
+    return info.annotation, info.default, info.default_factory, info.metadata, info.alias, info.validation_alias
 
 
 def _check_table(
@@ -231,15 +245,22 @@ def _check_table(
         return None, _table_faults(model, name, error)
     except BaseException as error:  # noqa: BLE001 - as above
         return None, [TableFault((name,), f"{where}: class {model.__name__} raised {described(error)}")]
-    # A subclass may exchange the defaults of what each table has, not their types and bounds.
+    faults = [
+        TableFault((name,), f"{where}: class {model.__name__} changes option '{option}', which is the core's; leave it")
+        for option, value in process_options(table)
+        if getattr(options, option) != value
+    ]
+    # A subclass may exchange the default of what is left, not its type and bounds.
     common = {field: getattr(options, field) for field in Options.model_fields}
     try:
         Options.model_validate(common)
     except ValidationError as error:
-        return None, [
+        faults += [
             TableFault((name,), f"{where}: class {model.__name__}: option '{entry['loc'][0]}': {entry['msg']}")
             for entry in error.errors(include_url=False)
         ]
+    if faults:
+        return None, faults
     return options, []
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import os
-import pwd
 import resource
 import signal
 import socket
 import sys
-from dataclasses import dataclass
 from typing import Final
+
+from phoenixdkim.exporters.users import Identity
 
 _MAX_DESCRIPTORS: Final = 1024
 """Descriptors that an exporter may have open; the system's limit is another matter for one that leaks them."""
@@ -24,34 +24,6 @@ _KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "COVERAGE_PR
 
 # Loaded before any fork: after it, in a process that gave up its privileges, nothing may need to be loaded.
 _libc: Final = ctypes.CDLL(None, use_errno=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """A user to run as."""
-
-    uid: int
-    gid: int
-    name: str
-
-
-def identity(user: str) -> Identity:
-    """Look up a user by name or number.
-
-    Raises:
-        LookupError: there is none.
-    """
-    if user.isascii() and user.isdigit():
-        uid = int(user)
-        try:
-            return Identity(uid, pwd.getpwuid(uid).pw_gid, user)
-        except KeyError:
-            return Identity(uid, uid, user)
-    try:
-        entry = pwd.getpwnam(user)
-    except KeyError as error:
-        raise LookupError(f"there is no user '{user}'") from error
-    return Identity(entry.pw_uid, entry.pw_gid, user)
 
 
 def spawn(
@@ -85,8 +57,8 @@ def spawn(
         who = f"user {run_as.name}" if run_as is not None else f"user id {os.geteuid()}"
         os.write(
             2,
-            f"phoenixdkim: an exporter can't be started as {who}: {sys.executable}: {error.strerror};"
-            " install where that user can read, or set process.exporter_user\n".encode(),
+            f"phoenixdkim: cannot start an exporter as {who}: {sys.executable}: {error.strerror};"
+            " install phoenixdkim where that user can read it\n".encode(),
         )
     finally:
         os._exit(127)

@@ -25,9 +25,9 @@ from phoenixdkim.exporters.messages import Log, Started
 from phoenixdkim.exporters.page import EVENTS, Page, make_page
 from phoenixdkim.exporters.snapshots import snapshot
 from phoenixdkim.exporters.spawn import spawn
-from phoenixdkim.exporters.table import stop_timeout
 from phoenixdkim.ledger import Ledger, read_only_descriptor
 from phoenixdkim.metrics import Snapshot
+from phoenixdkim.options import process_options
 from phoenixdkim.testing.stream import Recorded, batch_of
 
 PATIENCE: Final = 60.0
@@ -107,7 +107,7 @@ class ExporterProcess:
         if isinstance(answer, Failed):
             raise ExporterError("refused: " + "; ".join(fault.message for fault in answer.faults))
         assert isinstance(answer, Passed)
-        self._stop_timeout = stop_timeout(self.table)
+        self._stop_timeout = process_options(self.table).stop_timeout
         self._ledger.want_samples(answer.wants_samples)
         client.show_peers({self.name: self._page_reading})
         client.start()
