@@ -59,8 +59,10 @@ class Channel:
             MessageError: the message is invalid or too large.
         """
         data = self._codec.encode(message)
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))] if descriptors else []
         try:
-            socket.send_fds(self.socket, [data], list(descriptors), socket.MSG_DONTWAIT)
+            # Not socket.send_fds: it ignores the flags (CPython 3.11), and then waits.
+            self.socket.sendmsg([data], ancillary, socket.MSG_DONTWAIT)
         except ConnectionError:
             self.ended = True
             return False

@@ -1,0 +1,51 @@
+"""How processes ended, for every signal."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from phoenixdkim.process_status import ended_how, signal_name
+
+QUIET = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
+STOPPING = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
+
+
+def status_of(number: int) -> int:
+    pid = os.fork()
+    if pid == 0:
+        if number not in (signal.SIGKILL, 32, 33):
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1]
+
+
+@pytest.mark.parametrize("number", [n for n in range(1, 65) if n not in QUIET | STOPPING])
+def test_every_signal_that_kills_has_a_name(number):
+    assert ended_how(status_of(number)) == f"signal {signal_name(number)}"
+
+
+def test_names():
+    assert signal_name(11) == "SIGSEGV"
+    assert signal_name(32) == "32"
+    assert [signal_name(number) for number in (34, 35, 50, 63, 64)] == [
+        "SIGRTMIN",
+        "SIGRTMIN+1",
+        "SIGRTMIN+16",
+        "SIGRTMIN+29",
+        "SIGRTMAX",
+    ]
+
+
+def test_any_status_has_a_text():
+    assert all(ended_how(status) for status in range(65536))
+
+
+def test_exit_statuses():
+    assert ended_how(0) == "exit status 0"
+    assert ended_how(255 << 8) == "exit status 255"
+    assert ended_how(0x8B) == "signal SIGSEGV", "with a core dump"
+    assert ended_how(0x137F) == "wait status 0x137f", "stopped, which waitpid says only when asked"
