@@ -282,7 +282,7 @@ Mode {mode}
 Domain example.com
 Selector bench
 KeyFile {base}/key.pem
-Canonicalization relaxed/simple
+Canonicalization relaxed/relaxed
 Socket local:{base}/opendkim-{mode}.sock
 UMask 000
 Background no

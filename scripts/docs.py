@@ -10,7 +10,7 @@ from docs_commands import commands, man_command, man_configuration, man_program
 from docs_conformance import conformance
 from docs_metrics import metrics_page
 from docs_options import configuration, limits
-from docs_reference import hooks, reasons
+from docs_reference import hooks, reasons, signed_fields
 
 from phoenixdkim.cli import COMMANDS
 from phoenixdkim.config.sample import sample
@@ -26,6 +26,7 @@ def files() -> dict[str, str]:
         "reference/configuration.md": configuration(),
         "metrics.md": metrics_page(),
         "reference/reasons.md": reasons(),
+        "reference/signed-fields.md": signed_fields(),
         "reference/hooks.md": hooks(),
         "reference/limits.md": limits(),
         "reference/commands.md": commands(),

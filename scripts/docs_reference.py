@@ -8,9 +8,11 @@ from typing import Any
 from docs_markdown import cell, page, table
 
 from phoenixdkim import events, hookspecs
+from phoenixdkim.config.model import NEVER_SIGNED
 from phoenixdkim.dkim.addresses import ADDRESS_FAULTS
 from phoenixdkim.dkim.advice import ADVICE, UNSIGNED_ADVICE
 from phoenixdkim.dkim.results import REASONS, UNSIGNED_REASONS, Result
+from phoenixdkim.dkim.signed_fields import SIGNED_FIELDS, Coverage
 from phoenixdkim.dkim.verify import PRECEDENCE
 from phoenixdkim.policy import Disposition
 
@@ -69,6 +71,38 @@ def reasons() -> str:
             ("disposition", "meaning"),
             [(f"`{disposition}`", DISPOSITIONS[disposition]) for disposition in Disposition],
         ),
+    )
+
+
+COVERAGES = {
+    Coverage.OVERSIGNED: "Named once more than they occur, also when they are absent: any field of this name that is"
+    " added breaks the signature.",
+    Coverage.OVERSIGNED_IF_PRESENT: "Named once more than they occur when they are present, and not at all when they"
+    " are absent: a second one breaks the signature, but a hop may add the first one.",
+    Coverage.SIGNED: "Named as often as they occur: a change breaks the signature, and another one may be added.",
+}
+
+
+def signed_fields() -> str:
+    """The page of header fields that are signed by default."""
+    sections = [
+        f"## `signing.{coverage}`\n\n{COVERAGES[coverage]}\n\n"
+        + table(
+            ("field", "reason"),
+            [(row.name.decode(), cell(row.reason)) for row in SIGNED_FIELDS if row.coverage is coverage],
+        )
+        for coverage in Coverage
+    ]
+    return page(
+        "Signed header fields",
+        "For administrators who change which header fields are signed. Each field is in the section of the strictest"
+        " option that names it by default; `signing.signed_headers` has all of them, so that emptying another list"
+        " leaves its fields signed. From is always oversigned.",
+        "Never signed, as relays change or add them (RFC 6376 section 5.4): "
+        + ", ".join(NEVER_SIGNED)
+        + ". `check` refuses these names in the three lists, and reports a field whose place in"
+        " `oversigned_if_present` has no effect because `oversigned_headers` has it too.",
+        *sections,
     )
 
 

@@ -201,6 +201,22 @@ ONE_WARNING = [
     ("[signing]\ntrusted = ['0.0.0.0/0']\nenabled = false", "2: warning: signing.trusted[0]: "),
     ("[signing]\nkey_permissions = 'off'\nenabled = false", "2: warning: signing.key_permissions: "),
     (GOOD.replace("[signing]", "[signing]\nenabled = false"), "2: warning: signing.enabled: "),
+    (
+        GOOD.replace("[signing]", "[signing]\noversigned_headers=['To']\noversigned_if_present=['Cc','TO']"),
+        "3: warning: signing.oversigned_if_present[1]: no effect: oversigned_headers has",
+    ),
+    (
+        GOOD.replace("[signing]", "[signing]\noversigned_if_present=['Subject']"),
+        "2: warning: signing.oversigned_if_present[0]: no effect: the default of oversigned_headers has",
+    ),
+    (
+        GOOD.replace("[signing]", "[signing]\noversigned_headers=[]\noversigned_if_present=['from']"),
+        "3: warning: signing.oversigned_if_present[0]: no effect: ",
+    ),
+    (
+        GOOD.replace("[signing]", "[signing]\nsigned_headers=['To','Cc','tO']"),
+        "2: warning: signing.signed_headers[2]: ",
+    ),
     ("[limits]\nmin_rsa_bits = 512", "2: warning: limits.min_rsa_bits: "),
     ("[verifying]\non_none = 'reject'", "2: warning: verifying.on_none: "),
     ("[verifying]\nremove_forged = 'off'", "2: warning: verifying.remove_forged: "),
@@ -209,6 +225,16 @@ ONE_WARNING = [
     ("[milter]\nsocket = 'inet:8891@0.0.0.0'", "2: warning: milter.socket: "),
     ("[dns]\nzone = '/z'\nnameservers = ['127.0.0.1']", "3: warning: dns.nameservers: "),
 ]
+
+
+def test_field_lists_without_contradiction() -> None:
+    for lists in (
+        "oversigned_headers=['From','Date','To']",
+        "oversigned_headers=[]\noversigned_if_present=['Subject']",
+        "signed_headers=['From','Subject']\noversigned_headers=['From','Subject']\noversigned_if_present=['To']",
+        "oversigned_headers=[]\noversigned_if_present=[]\nsigned_headers=[]",
+    ):
+        assert faults(GOOD.replace("[signing]", "[signing]\n" + lists)) == []
 
 
 @pytest.mark.parametrize(("text", "start"), ONE_WARNING, ids=[row[1] for row in ONE_WARNING])

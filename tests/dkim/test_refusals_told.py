@@ -74,12 +74,15 @@ def names(options: SignOptions) -> bytes:
 
 
 def test_s02_a_name_given_twice_is_taken_once() -> None:
-    assert names(SignOptions(signed=(b"FROM", b"To", b"TO", b"Date"), oversigned=())) == b"From:From:To:Date"
+    options = SignOptions(signed=(b"FROM", b"To", b"TO", b"Date"), oversigned=(), oversigned_if_present=(b"DATE",))
+    assert names(options) == b"From:From:To:Date:Date"
 
 
 @pytest.mark.parametrize("value, signs", [(b" a@b", True), (b" a@b\n", False), (b" a\r@b", False)])
 def test_s12_from_is_watched_whatever_is_signed(value: bytes, signs: bool) -> None:
-    signer = Signer([HeaderField(b"From", value)], [ed_key()], SignOptions(signed=(), oversigned=()), NOW)
+    signer = Signer(
+        [HeaderField(b"From", value)], [ed_key()], SignOptions(signed=(), oversigned=(), oversigned_if_present=()), NOW
+    )
     assert (signer.finish()[0][1] is not None) == signs
     assert signer.bare_cr_or_lf != signs
 

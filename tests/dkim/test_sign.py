@@ -18,6 +18,20 @@ RSA, ED = rsa_key(), ed_key()
 ZONE = zone(RSA, ED)
 
 
+HOP = (
+    b"Date: Thu, 28 May 2026 20:00:00 +0000\r\n",
+    b"To: undisclosed-recipients:;\r\n",
+    b"Cc: c@example.org\r\n",
+    b"Message-ID: <1@hop.example>\r\n",
+    b"MIME-Version: 1.0\r\n",
+    b"Content-Type: text/plain; charset=us-ascii\r\n",
+    b"List-Unsubscribe: <mailto:u@hop.example>\r\n",
+    b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n",
+    b"Received: by hop.example; Thu, 28 May 2026 20:00:00 +0000\r\n",
+)
+"""What an ordinary hop adds when it is missing."""
+
+
 def tags(message: bytes = MESSAGE, options: SignOptions | None = None, identity: bytes = b"") -> dict[bytes, bytes]:
     (value,) = signatures(message, [ED], options, identity=identity)
     assert value is not None
@@ -30,7 +44,7 @@ def names(**options: object) -> list[bytes]:
 
 def test_tags() -> None:
     found = tags()
-    assert found[b"v"] == b"1" and found[b"a"] == b"ed25519-sha256" and found[b"c"] == b"relaxed/simple"
+    assert found[b"v"] == b"1" and found[b"a"] == b"ed25519-sha256" and found[b"c"] == b"relaxed/relaxed"
     assert found[b"t"] == b"%d" % NOW  # S05
     assert b"l" not in found and b"x" not in found  # S04
     assert tags(options=SignOptions(ttl=3600))[b"x"] == b"%d" % (NOW + 3600)
@@ -50,15 +64,37 @@ def test_s01_s02_s03_signed_fields() -> None:
     found = names()
     for name in (b"from", b"to", b"subject", b"date"):
         assert found.count(name) == 2
-    assert found.count(b"cc") == 1  # oversigned, none there
+    assert found.count(b"reply-to") == 1  # oversigned, none there
+    assert found.count(b"cc") == 0  # oversigned if present, none there
     assert found.count(b"message-id") == 1
     assert not {b"received", b"return-path", b"comments", b"keywords", b"dkim-signature"} & set(found)
-    assert names(signed=(b"To",), oversigned=()) == [b"from", b"from", b"to"]  # S01: From always
+    only = names(signed=(b"To",), oversigned=(), oversigned_if_present=())
+    assert only == [b"from", b"from", b"to"]  # S01: From always
+
+
+@pytest.mark.parametrize("always", [False, True])
+@pytest.mark.parametrize("present", [False, True])
+@pytest.mark.parametrize("occurrences", [0, 1, 3])
+def test_s03_how_often_a_field_is_named(always: bool, present: bool, occurrences: int) -> None:
+    message = b"x-a: 1\r\n" * occurrences + MESSAGE
+    options = SignOptions(signed=(b"X-A",), oversigned=(b"X-a",) * always, oversigned_if_present=(b"x-A",) * present)
+    extra = always or (present and occurrences > 0)
+    assert tags(message, options)[b"h"].lower().split(b":").count(b"x-a") == occurrences + extra
 
 
 def test_s03_field_added_later_breaks_the_signature() -> None:
     message = signed(MESSAGE, [RSA])
-    for field in (b"Subject: x\r\n", b"Reply-To: eve@example.org\r\n", b"Content-Type: text/html\r\n"):
+    for field in (b"Subject: x\r\n", b"Reply-To: eve@example.org\r\n", b"Date: now\r\n", b"To: eve@example.org\r\n"):
+        assert verify(field + message, ZONE)[0].result is Result.FAIL
+
+
+def test_s03_a_field_that_a_hop_adds_does_not_break_the_signature() -> None:
+    message = signed(b"From: a@example.com\r\n\r\ntext\r\n", [RSA])
+    for field in HOP:
+        assert verify(field + message, ZONE)[0].result is Result.PASS
+    message = b"".join(HOP) + message
+    assert verify(message, ZONE)[0].result is Result.PASS
+    for field in (b"Subject: x\r\n", b"Reply-To: b@example.com\r\n"):
         assert verify(field + message, ZONE)[0].result is Result.FAIL
 
 

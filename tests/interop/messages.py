@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from phoenixdkim.dkim.canonical import Canonicalization
 from phoenixdkim.dkim.headers import HeaderField
-from phoenixdkim.dkim.sign import OVERSIGNED, RECOMMENDED, SignOptions
+from phoenixdkim.dkim.sign import SignOptions
+from phoenixdkim.dkim.signed_fields import Coverage, default_names
 
 DOMAIN = "example.com"
 WITH_IDENTITY = b"agent@mail.example.com"
@@ -92,7 +93,7 @@ class Case:
     identity: bytes = b""
     ttl: int | None = None
     signed: tuple[bytes, ...] = ()
-    oversigned: tuple[bytes, ...] = OVERSIGNED
+    oversigned: tuple[bytes, ...] = default_names(Coverage.OVERSIGNED)
 
     @property
     def header(self) -> bytes:
@@ -104,12 +105,13 @@ class Case:
 
     @property
     def options(self) -> SignOptions:
-        return SignOptions(self.header_canon, self.body_canon, (*RECOMMENDED, *self.signed), self.oversigned, self.ttl)
+        signed = (*default_names(Coverage.SIGNED), *self.signed)
+        return SignOptions(self.header_canon, self.body_canon, signed, self.oversigned, ttl=self.ttl)
 
     @property
     def covered(self) -> tuple[HeaderField, ...]:
         """The fields that a signature covers."""
-        names = {name.lower() for name in (*RECOMMENDED, *self.signed, *self.oversigned)}
+        names = {name.lower() for name in (*default_names(Coverage.SIGNED), *self.signed, *self.oversigned)}
         return tuple(field for field in self.fields if field.lname in names)
 
     @property
@@ -375,5 +377,5 @@ def cases(draw: st.DrawFn) -> Case:
         WITH_IDENTITY if with_identity else b"",
         draw(st.sampled_from([None, None, 604800, FAR])),
         tuple(dict.fromkeys(draft.signed)),
-        draw(st.sampled_from([OVERSIGNED, (b"From",), (b"From", b"Subject", b"X-Absent")])),
+        draw(st.sampled_from([default_names(Coverage.OVERSIGNED), (b"From",), (b"From", b"Subject", b"X-Absent")])),
     )

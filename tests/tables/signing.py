@@ -61,8 +61,8 @@ class SigningRow:
 
 
 _FROM, _TO, _SUBJECT, _DATE, _ID = HEAD
-_OVERSIGNED: Final = (b"cc", b"content-type", b"date", b"from", b"mime-version", b"reply-to", b"subject", b"to")
-_USUAL: Final = tuple(sorted((*_OVERSIGNED, b"from", b"to", b"subject", b"date", b"message-id")))
+_USUAL: Final = tuple(sorted((*(b"from", b"to", b"subject", b"date") * 2, b"reply-to", b"message-id")))
+"""h= of a message with the fields of ``HEAD``."""
 _R: Final = UnsignedReason
 
 
@@ -154,34 +154,102 @@ FIELDS: Final = (
         "fields of a list",
         ("S02",),
         head=(*HEAD, b"List-Id: <l.example.com>", b"List-Unsubscribe: <mailto:x@example.com>", b"In-Reply-To: <1@b>"),
-        h=tuple(sorted((*_USUAL, b"list-id", b"list-unsubscribe", b"in-reply-to"))),
+        h=tuple(sorted((*_USUAL, b"list-id", b"list-unsubscribe", b"list-unsubscribe", b"in-reply-to"))),
     ),
     SigningRow(
         "two fields of a name", ("S02", "C09"), head=(*HEAD, b"To: two@example.net"), h=tuple(sorted((*_USUAL, b"to")))
     ),
     SigningRow(
+        "a message with From alone",
+        ("S02", "S03"),
+        head=(_FROM,),
+        h=(b"from", b"from", b"reply-to", b"subject"),
+    ),
+    SigningRow(
+        "fields that are oversigned when present",
+        ("S03",),
+        head=(*HEAD, b"Cc: c@example.net", b"MIME-Version: 1.0", b"Content-Type: text/plain"),
+        h=tuple(sorted((*_USUAL, *(b"cc", b"mime-version", b"content-type") * 2))),
+    ),
+    SigningRow(
+        "fields that are signed to count",
+        ("S02",),
+        head=(
+            *HEAD,
+            b"Feedback-ID: 1:2:3:x",
+            b"CFBL-Address: f@example.com; report=arf",
+            b"CFBL-Feedback-ID: 1",
+            b"BIMI-Selector: v=BIMI1; s=x",
+            b"Autocrypt: addr=joe@example.com; keydata=AA",
+            b"OpenPGP: id=A",
+            b"Auto-Submitted: auto-generated",
+        ),
+        h=tuple(
+            sorted(
+                (
+                    *_USUAL,
+                    b"feedback-id",
+                    b"cfbl-address",
+                    b"cfbl-feedback-id",
+                    b"bimi-selector",
+                    b"autocrypt",
+                    b"openpgp",
+                    b"auto-submitted",
+                )
+            )
+        ),
+    ),
+    SigningRow(
+        "oversigning off for absent fields",
+        ("S03",),
+        options={"signing.oversigned_headers": []},
+        h=tuple(sorted((*(b"from", b"to", b"date") * 2, b"subject", b"message-id"))),
+    ),
+    SigningRow(
+        "oversigned by option although absent",
+        ("S03",),
+        head=(_FROM,),
+        options={"signing.oversigned_headers": ["CC"], "signing.oversigned_if_present": ["Cc", "X-Odd"]},
+        h=(b"cc", b"from", b"from"),
+    ),
+    SigningRow(
+        "another field oversigned when present",
+        ("S03",),
+        head=(_FROM, b"x-odd: 1", b"X-ODD: 2"),
+        options={"signing.oversigned_headers": [], "signing.oversigned_if_present": ["X-Odd", "X-Even"]},
+        h=(b"from", b"from", b"x-odd", b"x-odd", b"x-odd"),
+    ),
+    SigningRow(
         "oversigning off",
         ("S01", "S03"),
-        options={"signing.oversigned_headers": []},
+        options={"signing.oversigned_headers": [], "signing.oversigned_if_present": []},
         h=(b"date", b"from", b"from", b"message-id", b"subject", b"to"),
     ),
     SigningRow(
         "one field oversigned",
         ("S03",),
-        options={"signing.oversigned_headers": ["Subject"]},
+        options={"signing.oversigned_headers": ["Subject"], "signing.oversigned_if_present": []},
         h=(b"date", b"from", b"from", b"message-id", b"subject", b"subject", b"to"),
     ),
     SigningRow(
         "one field signed",
         ("S01", "S02", "S03"),
-        options={"signing.oversigned_headers": [], "signing.signed_headers": ["Subject"]},
+        options={
+            "signing.oversigned_headers": [],
+            "signing.signed_headers": ["Subject"],
+            "signing.oversigned_if_present": [],
+        },
         h=(b"from", b"from", b"subject"),
     ),
     SigningRow(
         "another field signed",
         ("S02",),
         head=(*HEAD, b"X-Mailer: x"),
-        options={"signing.signed_headers": ["X-Mailer"], "signing.oversigned_headers": []},
+        options={
+            "signing.signed_headers": ["X-Mailer"],
+            "signing.oversigned_if_present": [],
+            "signing.oversigned_headers": [],
+        },
         h=(b"from", b"from", b"x-mailer"),
     ),
 )

@@ -77,6 +77,7 @@ def build(
             Canonicalization(body or "simple"),
             tuple(field.encode() for field in signing.signed_headers),
             tuple(field.encode() for field in signing.oversigned_headers),
+            tuple(field.encode() for field in signing.oversigned_if_present),
             signing.signature_ttl or None,
             signing.eight_bit,
         ),

@@ -13,6 +13,7 @@ from ipaddress import ip_network
 from phoenixdkim.config.exporter_tables import check_exporters
 from phoenixdkim.config.faults import Severity, did_you_mean, nearest, shown
 from phoenixdkim.config.locate import Path
+from phoenixdkim.dkim.signed_fields import Coverage, default_names
 from phoenixdkim.policy import Pattern, PatternError, ascii_domain, parse_pattern
 
 Found = tuple[Path, str, Severity]
@@ -36,6 +37,7 @@ def cross_check(tables: Tables) -> list[Found]:
     found: list[Found] = []
     for check in (
         _signing,
+        _signed_fields,
         _rules,
         _keys,
         _networks,
@@ -60,9 +62,13 @@ def _rule_tables(tables: Tables) -> list[tuple[int, Mapping[str, object]]]:
     return [(n, rule) for n, rule in enumerate(rules) if isinstance(rule, dict)] if isinstance(rules, list) else []
 
 
-def _key_names(rule: Mapping[str, object]) -> list[tuple[int, str]]:
-    names = rule.get("keys")
+def _names(table: Mapping[str, object], option: str) -> list[tuple[int, str]]:
+    names = table.get(option)
     return [(n, name) for n, name in enumerate(names) if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def _key_names(rule: Mapping[str, object]) -> list[tuple[int, str]]:
+    return _names(rule, "keys")
 
 
 def _number(table: Mapping[str, object], name: str, default: float) -> float:
@@ -275,6 +281,26 @@ def _verifying(tables: Tables) -> Iterator[Found]:
             f'{shown(value)}: a sender can forge {_FORGEABLE[value]} in your name (RFC 8601 section 5); write "all"',
             Severity.WARNING,
         )
+
+
+def _signed_fields(tables: Tables) -> Iterator[Found]:
+    signing = _table(tables, "signing")
+    always = {name.lower() for _, name in _names(signing, Coverage.OVERSIGNED)}
+    if Coverage.OVERSIGNED not in signing:
+        always = {name.decode().lower() for name in default_names(Coverage.OVERSIGNED)}
+    for coverage in Coverage:
+        seen: set[str] = set()
+        for position, name in _names(signing, coverage):
+            path: Path = ("signing", coverage.value, position)
+            if name.lower() in seen:
+                yield path, f"{shown(name)} is in this list already; leave one out", Severity.WARNING
+            elif coverage is Coverage.OVERSIGNED_IF_PRESENT and name.lower() == "from":
+                yield path, f"no effect: {shown(name)} is always oversigned; leave it out", Severity.WARNING
+            elif coverage is Coverage.OVERSIGNED_IF_PRESENT and name.lower() in always:
+                where = "oversigned_headers" if Coverage.OVERSIGNED in signing else "the default of oversigned_headers"
+                message = f"no effect: {where} has {shown(name)} too, and prevails; write it into one of the two lists"
+                yield path, message, Severity.WARNING
+            seen.add(name.lower())
 
 
 def _permissions(tables: Tables) -> Iterator[Found]:

@@ -13,7 +13,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from phoenixdkim.dkim.canonical import Canonicalization
 from phoenixdkim.dkim.limits import Limits
-from phoenixdkim.dkim.sign import OVERSIGNED, RECOMMENDED, EightBit
+from phoenixdkim.dkim.sign import EightBit
+from phoenixdkim.dkim.signed_fields import Coverage, default_names
 from phoenixdkim.dkim.verify import FromPolicy, LengthPolicy
 from phoenixdkim.dns.options import ResolverOptions, parse_nameserver
 from phoenixdkim.dns.validation import probe_name
@@ -24,7 +25,7 @@ from phoenixdkim.policy import Disposition, RemoveForged, ascii_domain, parse_pa
 
 MAX_SOCKET_PATH: Final = 107
 """Octets of a unix socket's path: sun_path has 108 with its final zero (unix(7))."""
-_NEVER_SIGNED: Final = ("return-path", "received", "comments", "keywords", "dkim-signature", "authentication-results")
+NEVER_SIGNED: Final = ("return-path", "received", "comments", "keywords", "dkim-signature", "authentication-results")
 _TOKEN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`{|}~")
 
 
@@ -108,7 +109,7 @@ def _canonicalization(text: str) -> str:
 def _field_name(text: str) -> str:
     if not text or not text.isascii() or not all(33 <= ord(c) <= 126 and c not in ":;" for c in text):
         raise ValueError(f'{text!r} is no header field name; write it without colon, as in "Subject"')
-    if text.lower() in _NEVER_SIGNED:
+    if text.lower() in NEVER_SIGNED:
         raise ValueError(f"{text!r} must not be signed, relays change or add it (RFC 6376 section 5.4); leave it out")
     return text
 
@@ -286,6 +287,13 @@ class Rule(Table):
     """Value of the i= tag, of the keys' domain or below it; empty for none."""
 
 
+_FieldNames = Annotated[tuple[Annotated[str, AfterValidator(_field_name)], ...], _Lax]
+
+
+def _default_names(coverage: Coverage) -> tuple[str, ...]:
+    return tuple(name.decode() for name in default_names(coverage))
+
+
 class Signing(Table):
     """Signing of outgoing mail."""
 
@@ -295,16 +303,18 @@ class Signing(Table):
     """Networks whose mail is signed. A client that is not in them and did not authenticate is never signed for."""
     trust_authenticated: bool = True
     """Whether mail of clients that authenticated to the MTA is signed, wherever they are."""
-    canonicalization: Annotated[str, AfterValidator(_canonicalization)] = "relaxed/simple"
-    """Canonicalization of header and body (RFC 6376 section 3.4)."""
-    signed_headers: Annotated[tuple[Annotated[str, AfterValidator(_field_name)], ...], _Lax] = tuple(
-        name.decode() for name in RECOMMENDED
-    )
-    """Header fields that are signed when present. From always is."""
-    oversigned_headers: Annotated[tuple[Annotated[str, AfterValidator(_field_name)], ...], _Lax] = tuple(
-        name.decode() for name in OVERSIGNED
-    )
-    """Header fields that are named once more than they occur, so that none can be added later. From always is."""
+    canonicalization: Annotated[str, AfterValidator(_canonicalization)] = "relaxed/relaxed"
+    """Canonicalization of header and body (RFC 6376 section 3.4). ``relaxed/relaxed`` holds when a hop changes white
+    space within lines or at their ends."""
+    signed_headers: _FieldNames = _default_names(Coverage.SIGNED)
+    """Header fields that are signed when present. The defaults of this list and the next two, with a reason for each
+    field: docs/reference/signed-fields.md."""
+    oversigned_headers: _FieldNames = _default_names(Coverage.OVERSIGNED)
+    """Header fields that are always named once more than they occur, so that none can be added: neither a second one
+    nor, if the field is absent, a first one. From always is. A field that a later hop adds to mail must not be here."""
+    oversigned_if_present: _FieldNames = _default_names(Coverage.OVERSIGNED_IF_PRESENT)
+    """Header fields that are named once more than they occur when present, and not at all when absent: no second one
+    can be added, but a hop may add the first one. ``oversigned_headers`` prevails for a field that is in both."""
     signature_ttl: int = Field(default=0, ge=0, le=31_536_000)
     """Seconds after which a signature expires (x=); 0 for never. Delivery may take five days."""
     eight_bit: Annotated[EightBit, _Lax] = EightBit.SIGN

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -20,6 +20,7 @@ from phoenixdkim.dkim.canonical import BodyDigests, Canonicalization
 from phoenixdkim.dkim.headers import HeaderField
 from phoenixdkim.dkim.results import Algorithm
 from phoenixdkim.dkim.selection import HeaderIndex
+from phoenixdkim.dkim.signed_fields import Coverage, default_names
 
 _PADDING: Final = PKCS1v15()
 _PREHASHED: Final = Prehashed(SHA256())
@@ -28,44 +29,8 @@ _FIRST_LINE: Final = 78 - len("DKIM-Signature: ")
 _MIN_RSA_BITS: Final = 1024
 _NAME: Final = frozenset((string.ascii_letters + string.digits + "-_.").encode()) | frozenset(range(128, 256))
 _PLAIN: Final = frozenset(range(33, 127)) - frozenset(b";=@")
-_MAX_LINE: Final = 998
-
-RECOMMENDED: Final = (
-    b"From",
-    b"Sender",
-    b"Reply-To",
-    b"Subject",
-    b"Date",
-    b"Message-ID",
-    b"To",
-    b"Cc",
-    b"MIME-Version",
-    b"Content-Type",
-    b"Content-Transfer-Encoding",
-    b"Content-ID",
-    b"Content-Description",
-    b"Resent-Date",
-    b"Resent-From",
-    b"Resent-Sender",
-    b"Resent-To",
-    b"Resent-Cc",
-    b"Resent-Message-ID",
-    b"In-Reply-To",
-    b"References",
-    b"List-Id",
-    b"List-Help",
-    b"List-Unsubscribe",
-    b"List-Unsubscribe-Post",
-    b"List-Subscribe",
-    b"List-Post",
-    b"List-Owner",
-    b"List-Archive",
-)
-"""Fields that are signed when present (RFC 6376 section 5.4.1)."""
-
-OVERSIGNED: Final = (b"From", b"Subject", b"Date", b"To", b"Cc", b"Reply-To", b"MIME-Version", b"Content-Type")
-"""Fields that are named once more than they occur, so that none can be added (RFC 6376 section 8.15). The List-
-fields are left out: mailing lists add them to what they pass on."""
+MAX_LINE: Final = 998
+"""Octets of a line that every MTA must pass on (RFC 5321 section 4.5.3.1.6, without CRLF)."""
 
 
 class EightBit(StrEnum):
@@ -103,37 +68,53 @@ class SignOptions:
     Attributes:
         header_canon, body_canon: c=.
         signed: fields signed when present.
-        oversigned: fields named once more than they occur; From always is.
+        oversigned: fields named once more than they occur, absent ones too; From always is.
+        oversigned_if_present: fields named once more than they occur, absent ones not at all.
         ttl: seconds after which the signature expires (x=); None for never.
         eight_bit: what is made of octets above 127 in the body.
     """
 
     header_canon: Canonicalization = Canonicalization.RELAXED
-    body_canon: Canonicalization = Canonicalization.SIMPLE
-    signed: tuple[bytes, ...] = RECOMMENDED
-    oversigned: tuple[bytes, ...] = OVERSIGNED
+    body_canon: Canonicalization = Canonicalization.RELAXED
+    signed: tuple[bytes, ...] = default_names(Coverage.SIGNED)
+    oversigned: tuple[bytes, ...] = default_names(Coverage.OVERSIGNED)
+    oversigned_if_present: tuple[bytes, ...] = default_names(Coverage.OVERSIGNED_IF_PRESENT)
     ttl: int | None = None
     eight_bit: EightBit = EightBit.SIGN
+
+    plan: tuple[tuple[bytes, bytes, bool, bool], ...] = field(init=False, repr=False, compare=False)
+    """Each name once, in the order of h=: as written, in lower case, and whether it is oversigned when it is absent,
+    and when it is present."""
+
+    def __post_init__(self) -> None:
+        always = {name.lower() for name in (b"From", *self.oversigned)}
+        present = {name.lower() for name in self.oversigned_if_present} | always
+        plan: dict[bytes, tuple[bytes, bytes, bool, bool]] = {}
+        for name in (b"From", *self.signed, *self.oversigned, *self.oversigned_if_present):
+            lowered = name.lower()
+            plan.setdefault(lowered, (name, lowered, lowered in always, lowered in present))
+        object.__setattr__(self, "plan", tuple(plan.values()))
 
 
 class _LineCheck:
     """Watches body and signed fields for what a relay would change after signing (RFC 6376 section 5.3)."""
 
-    __slots__ = ("bare", "last", "long", "open")
+    __slots__ = ("bare", "last", "limit", "long", "open")
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
         self.bare = False
         self.long = False
         self.open = 0  # octets of the line that is not ended yet
         self.last = b""
 
-    def check_field(self, field: HeaderField) -> None:
-        value = field.value
+    def check_field(self, entry: HeaderField) -> None:
+        value = entry.value
         if b"\n" in value or b"\r" in value:
             unfolded = value.replace(b"\r\n ", b"").replace(b"\r\n\t", b"")
             self.bare = self.bare or b"\n" in unfolded or b"\r" in unfolded
-        whole = len(field.name) + 1 + len(value)
-        if whole > _MAX_LINE and max(map(len, (field.name + b":" + value).split(b"\r\n"))) > _MAX_LINE:
+        whole = len(entry.name) + 1 + len(value)
+        if whole > self.limit and max(map(len, (entry.name + b":" + value).split(b"\r\n"))) > self.limit:
             self.long = True
 
     def update(self, chunk: bytes) -> None:
@@ -153,12 +134,12 @@ class _LineCheck:
             self._measure(chunk)
 
     def _measure(self, chunk: bytes) -> None:
-        # From line end to line end, in strides: a stretch of 998 octets with a line end in it is fine.
+        # From line end to line end, in strides: a stretch of ``limit`` octets with a line end in it is fine.
         position = 0
         size = len(chunk)
         start = -self.open
         while True:
-            reach = start + _MAX_LINE + 2
+            reach = start + self.limit + 2
             if reach >= size:
                 end = chunk.rfind(b"\n", max(position, 0), size)
                 if end >= 0:
@@ -174,7 +155,7 @@ class _LineCheck:
     def finish(self) -> None:
         if self.last == b"\r":
             self.bare = True
-        if self.open > _MAX_LINE + (self.last == b"\r"):
+        if self.open > self.limit + (self.last == b"\r"):
             self.long = True
 
 
@@ -187,6 +168,7 @@ class Signer:
         keys: Sequence[SigningKey],
         options: SignOptions,
         now: int,
+        max_line: int = MAX_LINE,
     ) -> None:
         """Prepare.
 
@@ -195,21 +177,22 @@ class Signer:
             keys: keys to sign with.
             options: how to sign.
             now: Unix time in seconds, for t= and x=; before 1970 neither is written.
+            max_line: octets of a line, without CRLF, that the MTA passes on unbroken.
         """
         self._keys = keys
         self._options = options
         self._now = now
         self._index = HeaderIndex(fields)
         self._digests = BodyDigests([(options.body_canon, None)])
-        self._lines = _LineCheck()
-        names = {name.lower() for name in (b"From", *options.signed, *options.oversigned)}
-        for field in fields:
-            if field.lname in names:
-                self._lines.check_field(field)
+        self._lines = _LineCheck(max_line)
+        names = {lowered for _, lowered, _, _ in options.plan}
+        for entry in fields:
+            if entry.lname in names:
+                self._lines.check_field(entry)
         self.bare_cr_or_lf = False
         """The body or a signed field has a CR or LF that is not part of a line end; known after ``finish``."""
         self.long_line = False
-        """A line of the body or of a signed field is over 998 octets; known after ``finish``."""
+        """A line of the body or of a signed field is over ``max_line`` octets; known after ``finish``."""
         self.eight_bit = False
         """The body has octets above 127 and is not to be signed for it; known after ``finish``."""
         self._ascii_only = options.eight_bit is EightBit.LEAVE
@@ -237,16 +220,10 @@ class Signer:
         return [(key, self._sign(key, names, body_hash)) for key in self._keys]
 
     def _names(self) -> list[bytes]:
-        oversigned = {name.lower() for name in self._options.oversigned} | {b"from"}
         names: list[bytes] = []
-        wanted = dict.fromkeys((b"From", *self._options.signed, *self._options.oversigned))
-        seen: set[bytes] = set()
-        for name in wanted:
-            lowered = name.lower()
-            if lowered in seen:
-                continue
-            seen.add(lowered)
-            names += [name] * (self._index.count(lowered) + (lowered in oversigned))
+        for name, lowered, absent, present in self._options.plan:
+            count = self._index.count(lowered)
+            names += [name] * (count + present if count else absent)
         return names
 
     def _sign(self, key: SigningKey, names: Sequence[bytes], body_hash: bytes) -> bytes | None:
