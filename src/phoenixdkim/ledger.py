@@ -36,6 +36,9 @@ MAX_WORKERS: Final = 64
 STRIPES: Final = 1 + 4 * MAX_WORKERS
 """Stripe 0 is the supervisor's; the others are for workers of all generations alive."""
 RING_ENTRIES: Final = 2048
+MAX_TOTAL: Final = 2**64 - 1
+"""The highest total; a higher sum is shown so, as it still fits into shared memory."""
+_TRIES: Final = 1000
 
 # Words of the header.
 (
@@ -191,22 +194,24 @@ class LedgerReader:
         return _HEADER_WORDS + stripe * _STRIPE_WORDS
 
     def stripe_totals(self, stripe: int) -> array[int]:
-        """One stripe's totals, never torn."""
+        """One stripe's totals, not torn unless its writer changes banks all the time, which none of ours does."""
         words = self._words
         base = self._base(stripe)
-        while True:
+        for _ in range(_TRIES):
             number = words[base + _S_BANK]
             start = base + _STRIPE_HEADER_WORDS + (number & 1) * LAYOUT.slots
             totals = array("Q", words[start : start + LAYOUT.slots].tobytes())
             if words[base + _S_BANK] == number:
-                return totals
+                break
+        return totals
 
     def totals(self) -> list[int]:
         """Totals of all stripes, by slot."""
         used = [s for s in range(STRIPES) if self._words[self._base(s) + _S_BANK]]
         if not used:
             return [0] * LAYOUT.slots
-        return [sum(column) for column in zip(*(self.stripe_totals(s) for s in used), strict=True)]
+        columns = zip(*(self.stripe_totals(s) for s in used), strict=True)
+        return [min(sum(column), MAX_TOTAL) for column in columns]
 
     def owner(self, stripe: int) -> int:
         """Pid of the stripe's writer, 0 when it has none."""
@@ -289,12 +294,16 @@ class StripeWriter:
         words = self._words
         base = self._base
         with self._lock:
-            for slot in batch.slots:
-                totals[slot] += 1
-            for event, nanoseconds in batch.measures:
-                for histogram in LAYOUT.histograms.get(event, ()):
-                    totals[histogram.base + bisect_left(histogram.bounds_ns, nanoseconds)] += 1
-                    totals[histogram.sum_slot] += nanoseconds
+            try:
+                for slot in batch.slots:
+                    totals[slot] += 1
+                for event, nanoseconds in batch.measures:
+                    for histogram in LAYOUT.histograms.get(event, ()):
+                        totals[histogram.base + bisect_left(histogram.bounds_ns, nanoseconds)] += 1
+                        totals[histogram.sum_slot] += nanoseconds
+            except OverflowError:
+                # A total at the end of its range stays there; what counts mail must not stop it.
+                pass
             if batch.measures and words[self._samples_flag]:
                 head = words[base + _S_RING_HEAD]
                 for event, nanoseconds in batch.measures:

@@ -53,3 +53,11 @@ def test_tables(text: str, told: list[str]) -> None:
     assert len(found) == len(told), found
     for line, beginning in zip(found, told, strict=True):
         assert line.startswith(beginning)
+
+
+def test_there_are_no_more_exporters_than_a_message_has_descriptors_for() -> None:
+    def tables(number: int) -> str:
+        return "".join(f"[exporters.e{n}]\n" for n in range(number))
+
+    assert faults(tables(100)) == []
+    assert [text for text in faults(tables(101)) if "101 exporters; 100 is the most" in text] != []

@@ -18,7 +18,9 @@ from phoenixdkim.config.load import Loaded
 from phoenixdkim.config.model import Config
 from phoenixdkim.dkim.keys import KeyAnswer, KeyOutcome
 from phoenixdkim.exporters.page import Page, make_page
+from phoenixdkim.exporters.record import RecordWriter
 from phoenixdkim.exporters.snapshots import snapshot
+from phoenixdkim.exporters.state import StateReader
 from phoenixdkim.ledger import Batch, Ledger
 from phoenixdkim.metrics import CATALOGUE, Kind, Snapshot
 from phoenixdkim.milter.accounting import count
@@ -84,7 +86,7 @@ def test_a_hundred_thousand_domains_and_selectors_make_no_series():
     ledger = Ledger()
     writer = ledger.writer(1)
     page_fd = make_page("textfile")
-    page = Page(page_fd, "textfile")
+    page = StateReader(RecordWriter("textfile"), Page(page_fd, "textfile"))
     before = exposed(snapshot(ledger, ledger.totals(), [page], __version__))
     asked: set[bytes] = set()
     told: set[bytes] = set()

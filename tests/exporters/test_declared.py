@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import itertools
+import json
 from enum import Enum, StrEnum
 from types import MappingProxyType
 
@@ -219,6 +221,128 @@ def shown(name="phoenixdkim_exporter_x_total", series=((),), dotted="exporter_x"
     return Shown(name, Kind.COUNTER, "X.", dotted, series)
 
 
+class Items(dict):
+    """A mapping whose items are what they are told to be."""
+
+    def __init__(self, items):
+        super().__init__(colour=Colour)
+        self._items = items
+
+    def items(self):
+        return self._items()
+
+
+@pytest.mark.parametrize(
+    ("items", "fault"),
+    [
+        (lambda: [("colour", Colour), ("colour", Colour)], "label 'colour' is repeated"),
+        (lambda: itertools.repeat(("colour", Colour)), "more than 10 labels"),
+        (lambda: ((f"l{n}", Colour) for n in itertools.count()), "more than 10 labels"),
+        (lambda: [("colour",)], "labels.items() yielded a tuple"),
+        (lambda: [7], "labels.items() yielded a int"),
+    ],
+)
+def test_labels_are_read_once_and_bounded(items, fault):
+    found, faults = declare("p", [spec(labels=Items(items))])
+    assert found == ()
+    assert [fault in text for text in faults] == [True]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("phoenixdkim_exporter_", Kind.GAUGE),
+        ("phoenixdkim_exporter__", Kind.GAUGE),
+        ("phoenixdkim_exporter__total", Kind.COUNTER),
+        ("phoenixdkim_exporter_total", Kind.COUNTER),
+        ("phoenixdkim_exporter____total", Kind.COUNTER),
+    ],
+)
+def test_a_name_says_more_than_the_prefix(name, kind):
+    found, faults = declare("p", [spec(name=name, kind=kind)])
+    assert found == ()
+    assert any("the name is empty after 'phoenixdkim_exporter_'" in text for text in faults)
+
+
+def test_dotted_names_of_one_plugin_differ():
+    pair = [
+        spec(name="phoenixdkim_exporter_a_total", labels={"colour": Colour}, dotted="exporter_a.{colour}"),
+        spec(name="phoenixdkim_exporter_b_total", labels={}, dotted="exporter_a.red"),
+    ]
+    found, faults = declare("p", pair)
+    assert len(found) == 1
+    assert "another metric has the dotted name 'exporter_a.red' too" in faults[0]
+    dots = {"x": Enum("X", {"A": "p.q", "B": "p"}), "y": Enum("Y", {"A": "r", "B": "q.r"})}
+    assert "two of its series have the same dotted name" in declare("p", [spec(labels=dots)])[1][0]
+
+
+@pytest.mark.parametrize("dotted", ["exporter_{{x}}", "exporter_a.}}", "exporter_{{"])
+def test_a_dotted_name_has_no_braces_besides_its_labels(dotted):
+    assert "can't be used" in declare("p", [spec(labels={}, dotted=dotted)])[1][0]
+
+
+def entry(**changes):
+    made = {"name": "phoenixdkim_exporter_x_total", "kind": "counter", "help": "X.", "dotted": "exporter_x"}
+    return made | {"series": [[]]} | changes
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        b"\xff",
+        b"[",
+        b"[" * 100_000,
+        b"7",
+        b"[7]",
+        b"[" + b"7" * 100_000 + b"]",
+        [entry(name="phoenixdkim_messages_total")],
+        [entry(name="phoenixdkim_exporter_up")],
+        [entry(name="phoenixdkim_exporter_failures_total")],
+        [entry(name="phoenixdkim_exporter__total")],
+        [entry(), entry()],
+        [entry(), entry(name="phoenixdkim_exporter_y_total")],
+        [entry(name="phoenixdkim_exporter_x\n")],
+        [entry(name=["phoenixdkim_exporter_x_total"])],
+        [entry(kind="histogram")],
+        [entry(help="a\nb")],
+        [entry(help=" ")],
+        [entry(help=7)],
+        [entry(dotted="messages")],
+        [entry(dotted="exporter_{x}")],
+        [entry(dotted="exporter_{{x}}")],
+        [entry(dotted=7)],
+        [entry(series=[])],
+        [entry(series=7)],
+        [entry(series=[[], []])],
+        [entry(series=[[["a", "b"]], [["a", "b"]]], dotted="exporter_x.{a}")],
+        [entry(series=[[["a", "b"], ["a", "c"]]], dotted="exporter_x.{a}.{a}")],
+        [entry(series=[[["a", "b"], ["a", "b"]]], dotted="exporter_x.{a}")],
+        [entry(series=[[["a", "b"]], [["c", "d"]]], dotted="exporter_x.{a}")],
+        [entry(series=[[["domain", "b"]]], dotted="exporter_x.{domain}")],
+        [entry(series=[[["__a", "b"]]], dotted="exporter_x.{__a}")],
+        [entry(series=[[["a", 'b"\n']]], dotted="exporter_x.{a}")],
+        [entry(series=[[["a", ["b"]]]], dotted="exporter_x.{a}")],
+        [entry(series=[[["a", f"v{n}"]] for n in range(201)], dotted="exporter_x.{a}")],
+        [
+            entry(
+                name=f"phoenixdkim_exporter_x{m}_total",
+                series=[[["a", f"v{n}"]] for n in range(200)],
+                dotted=f"exporter_x{m}.{{a}}",
+            )
+            for m in range(3)
+        ],
+    ],
+)
+def test_a_forged_description_is_refused(forged):
+    assert read_schema(json.dumps([entry()]).encode()) is not None
+    assert read_schema(forged if isinstance(forged, bytes) else json.dumps(forged).encode()) is None
+
+
+@given(st.binary(max_size=200))
+def test_any_octets_are_a_description_or_none(text):
+    read_schema(text)
+
+
 def test_two_instances_of_one_plugin_do_not_clash():
     assert clashes({"a": ("plugin 'x' (p 1, m:X)", (shown(),)), "b": ("plugin 'x' (p 1, m:X)", (shown(),))}) == {}
 
@@ -242,6 +366,13 @@ def test_a_counter_and_a_gauge_that_openmetrics_would_name_alike_clash():
 def test_dotted_names_clash_too():
     other = shown("phoenixdkim_exporter_y_total")
     assert "has the dotted name 'exporter_x'" in clashes({"a": ("p", (shown(),)), "b": ("q", (other,))})["b"][0]
+
+
+def test_dotted_names_clash_when_labels_are_filled_in():
+    series = ((("a", "b"),),)
+    other = shown("phoenixdkim_exporter_y_total", series, "exporter_x.{a}")
+    found = clashes({"a": ("p", (shown(dotted="exporter_x.b"),)), "b": ("q", (other,))})
+    assert "has the dotted name 'exporter_x.b'" in found["b"][0]
 
 
 def test_one_plugin_that_declares_different_metrics_in_two_tables():

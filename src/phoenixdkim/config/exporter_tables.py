@@ -8,12 +8,16 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from pydantic import ValidationError
 
 from phoenixdkim.config.faults import Severity, shown, wording
 from phoenixdkim.config.locate import Path
 from phoenixdkim.options import ProcessOptions, process_options
+
+MAX_EXPORTERS: Final = 100
+"""Each exporter gets two descriptors of every other; a message carries up to 250."""
 
 Found = tuple[Path, str, Severity]
 
@@ -27,6 +31,12 @@ def check_exporters(exporters: Mapping[str, object]) -> Iterator[Found]:
                 f"{shown(name)} is no name for an exporter; write up to 64 letters, digits, '_' and '-'",
                 Severity.ERROR,
             )
+    if len(exporters) > MAX_EXPORTERS:
+        yield (
+            ("exporters",),
+            f"{len(exporters)} exporters; {MAX_EXPORTERS} is the most, since each shows the state of all others",
+            Severity.ERROR,
+        )
     for name, table in exporters.items():
         if isinstance(table, dict):
             yield from _process_options(name, table)

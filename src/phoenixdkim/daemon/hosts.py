@@ -14,7 +14,9 @@ from phoenixdkim.exporters.messages import Log as LogMessage
 from phoenixdkim.exporters.messages import Severity, TableFault
 from phoenixdkim.exporters.page import Page, make_page
 from phoenixdkim.exporters.rate_limit import RateLimit
+from phoenixdkim.exporters.record import RecordWriter
 from phoenixdkim.exporters.spawn import spawn
+from phoenixdkim.exporters.state import StateReader
 from phoenixdkim.exporters.users import Identity, UserFault
 from phoenixdkim.ledger import read_only_descriptor
 from phoenixdkim.log import Level, Log
@@ -50,18 +52,34 @@ class State(enum.Enum):
 
 
 class PageStore:
-    """An exporter's page and both ways to it; it outlives the exporter's processes."""
+    """An exporter's page and record; they outlive the exporter's processes.
+
+    Attributes:
+        fd: descriptor of the page, for the exporter's own process.
+        readable: read-only descriptors of record and page, for every exporter.
+        record: the supervisor's facts.
+    """
 
     def __init__(self, name: str) -> None:
         self.fd = make_page(name)
-        self.read_only = read_only_descriptor(self.fd)
-        self.page = Page(self.fd, name, writable=True)
+        self.record = RecordWriter(name)
+        self.readable = (read_only_descriptor(self.record.fd), read_only_descriptor(self.fd))
+        self._state = StateReader(self.record, Page(self.fd, name))
 
     def close(self) -> None:
         """Let go of the memory."""
-        self.page.close()
-        os.close(self.fd)
-        os.close(self.read_only)
+        self._state.close()
+        for fd in (self.fd, *self.readable):
+            os.close(fd)
+
+    def keep(self, now_ns: int) -> int | None:
+        """Keep the page's totals; returns its heartbeat, None when no process of ours would have written it so.
+
+        Args:
+            now_ns: monotonic time in nanoseconds.
+        """
+        self._state.keep_in(self.record)
+        return self._state.heartbeat if self._state.sound and self._state.heartbeat <= now_ns else None
 
 
 class Host:
@@ -140,16 +158,17 @@ class Host:
         """From now on the exporter should run."""
         self._wanted = True
         if self.state is State.CHECKED and self.client is not None:
+            self.store.record.accept(self.answer[1])
             self.state = State.RUNNING
             self._since = time.monotonic()
             self._started = True
-            self.store.page.set_up(True)
+            self.store.record.set_up(True)
             self._require(self.client.start())
 
     def tell_peers(self, peers: Mapping[str, PageStore]) -> None:
-        """Hand over read-only descriptors of all exporters' pages."""
+        """Hand over read-only descriptors of all exporters' records and pages."""
         if self.client is not None and self.state in (State.CHECKED, State.RUNNING):
-            self._require(self.client.show_peers({name: store.read_only for name, store in peers.items()}))
+            self._require(self.client.show_peers({name: store.readable for name, store in peers.items()}))
 
     def _require(self, sent: bool) -> None:
         """Kill a process that does not read; one that has ended is reaped anyway."""
@@ -253,10 +272,11 @@ class Host:
         if self._started:
             # One that was only checked has a predecessor whose page this is.
             self._started = False
-            self.store.page.set_up(False)
+            self.store.keep(time.monotonic_ns())
+            self.store.record.set_up(False)
         if expected:
             return
-        self.store.page.add_death()
+        self.store.record.add_death()
         self._pause = 1.0 if lived > _HEALTHY else min(_MAX_PAUSE, 2 * self._pause)
         self._due = time.monotonic() + self._pause
         doing = "while it was checked" if was is State.CHECKING else "unasked"
@@ -271,8 +291,11 @@ class Host:
             self._hung_up = now
             self._violate("closed its control channel")
         elif self.state is State.RUNNING:
-            beat = max(self.store.page.heartbeat / 1e9, self._since)
-            if now - beat > _HANG:
+            heartbeat = self.store.keep(time.monotonic_ns())
+            if heartbeat is None and not self._violated:
+                self.store.record.set_up(False)
+                self._violate("overwrote its shared page with invalid values")
+            elif heartbeat is not None and now - max(heartbeat / 1e9, self._since) > _HANG:
                 self._log.error(f"exporter '{self.name}' hangs: no sign of life for {_HANG:.0f} s; killed")
                 self._since = now
                 self.kill()

@@ -105,9 +105,9 @@ class ExporterClient:
         self._expected |= {Checked, Refused, Mismatch}
         return self._channel.send(Check(self.name, table))
 
-    def show_peers(self, pages: Mapping[str, int]) -> bool:
-        """Hand over read-only descriptors of exporters' pages, by name."""
-        return self._channel.send(Peers(tuple(pages)), list(pages.values()))
+    def show_peers(self, memory: Mapping[str, tuple[int, int]]) -> bool:
+        """Hand over read-only descriptors of exporters' records and pages, by name."""
+        return self._channel.send(Peers(tuple(memory)), [fd for pair in memory.values() for fd in pair])
 
     def start(self) -> bool:
         """Let the exporter start."""

@@ -32,6 +32,7 @@ SCHEMA_OCTETS: Final = 128 * 1024
 """The most octets that the description of a plugin's metrics may have."""
 _MAX_NAME: Final = 100
 _MAX_HELP: Final = 300
+_MAX_LABELS: Final = 10
 _SUFFIXES: Final = ("_bucket", "_count", "_sum", "_created", "_info")
 _DOTTED_START: Final = "exporter_"
 _DOTTED: Final = frozenset(string.ascii_lowercase + string.digits + "_.-{}")
@@ -96,6 +97,7 @@ def declare(plugin: str, specs: object) -> tuple[tuple[Declared, ...], list[str]
     found: list[Declared] = []
     faults: list[str] = []
     names: set[str] = set()
+    dotted: set[str] = set()
     for spec in tuple(specs):
         made, wrong = _declare_one(plugin, spec)
         faults += wrong
@@ -107,8 +109,13 @@ def declare(plugin: str, specs: object) -> tuple[tuple[Declared, ...], list[str]
             faults.append(f"{plugin}: metric '{made.shown.name}' exists already: it is the core's")
         elif base in names:
             faults.append(f"{plugin}: metric '{made.shown.name}' exists already: it is declared twice")
+        elif len(_dotted_names(made.shown)) < len(made.shown.series):
+            faults.append(f"{plugin}: metric '{made.shown.name}': two of its series have the same dotted name")
+        elif same := dotted & _dotted_names(made.shown):
+            faults.append(f"{plugin}: metric '{made.shown.name}': another metric has the dotted name '{min(same)}' too")
         else:
             found.append(made)
+            dotted |= _dotted_names(made.shown)
         names.add(base)
     if (total := sum(len(one.shown.series) for one in found)) > MAX_SERIES:
         faults.append(f"{plugin}: {total} series in all its metrics; {MAX_SERIES} is the most")
@@ -157,6 +164,8 @@ def _name_faults(where: str, name: str, kind: object, unit: object) -> list[str]
     faults: list[str] = []
     if not name.startswith(PLUGIN_PREFIX):
         faults.append(f"{where}: a plugin's metric starts with '{PLUGIN_PREFIX}'; other names are the core's")
+    elif not name.removeprefix(PLUGIN_PREFIX).removesuffix("total").strip("_"):
+        faults.append(f"{where}: the name is empty after '{PLUGIN_PREFIX}'; add what it measures")
     if kind not in (Kind.COUNTER, Kind.GAUGE) or not isinstance(kind, Kind):
         faults.append(f"{where}: its kind is {kind!s:.40}; a plugin's metric is Kind.COUNTER or Kind.GAUGE")
     if (kind is Kind.COUNTER) != name.endswith("_total"):
@@ -174,12 +183,24 @@ def _label_faults(where: str, labels: object) -> tuple[list[tuple[str, tuple[tup
         return [], [f"{where}: labels are a {type(labels).__name__}; write a dict of names and enums"]
     found: list[tuple[str, tuple[tuple[Enum, str], ...]]] = []
     faults: list[str] = []
-    for label, kind in tuple(labels.items()):
+    seen: set[str] = set()
+    # A mapping of a class of its own may repeat its items, or never end.
+    items = tuple(itertools.islice(labels.items(), _MAX_LABELS + 1))
+    if len(items) > _MAX_LABELS:
+        return [], [f"{where}: more than {_MAX_LABELS} labels; {_MAX_LABELS} is the most"]
+    for item in items:
+        if type(item) is not tuple or len(item) != 2:
+            return [], [f"{where}: labels.items() yielded a {type(item).__name__}; write a dict of names and enums"]
+        label, kind = item
         if type(label) is not str or not plain_name(label) or len(label) > _MAX_NAME or label.startswith("__"):
             faults.append(f"{where}: label {label!r:.120} is no plain lower-case name")
             continue
         if label in RESERVED_LABELS:
             faults.append(f"{where}: label '{label}' is reserved; reserved are {', '.join(sorted(RESERVED_LABELS))}")
+        if label in seen:
+            faults.append(f"{where}: label '{label}' is repeated; write each label once")
+            continue
+        seen.add(label)
         if isinstance(kind, Constant):
             faults.append(f"{where}: label '{label}': constants are the core's alone; use an Enum")
             continue
@@ -202,10 +223,16 @@ def _dotted_faults(where: str, dotted: object, labels: Sequence[str]) -> list[st
     if len(dotted) > 2 * _MAX_NAME or ".." in dotted or dotted.endswith("."):
         return wrong
     try:
-        fields = [field for _, field, _, _ in string.Formatter().parse(dotted) if field is not None]
+        parts = [(text, field) for text, field, _, _ in string.Formatter().parse(dotted)]
     except ValueError:
         return wrong
-    return [] if sorted(fields) == sorted(labels) else wrong
+    if any("{" in text or "}" in text for text, _ in parts):
+        return wrong
+    return [] if sorted(field for _, field in parts if field is not None) == sorted(labels) else wrong
+
+
+def _dotted_names(metric: Shown) -> set[str]:
+    return {metric.dotted.format_map(dict(labels)) for labels in metric.series}
 
 
 def schema_text(metrics: Sequence[Shown]) -> bytes:
@@ -229,7 +256,9 @@ def read_schema(text: bytes) -> tuple[Shown, ...] | None:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     names = {one.name.removesuffix("_total") for one in found}
-    if len(names) != len(found) or names & _CORE_NAMES or sum(len(one.series) for one in found) > MAX_SERIES:
+    dotted = set().union(*(_dotted_names(one) for one in found))
+    series = sum(len(one.series) for one in found)
+    if len(names) != len(found) or names & _CORE_NAMES or series > MAX_SERIES or len(dotted) != series:
         return None
     return found
 
@@ -242,12 +271,16 @@ def _read_one(entry: Any) -> Shown:
     if (
         not (isinstance(name, str) and isinstance(help_, str) and plain_name(name) and len(name) <= _MAX_NAME)
         or _name_faults("", name, kind, "")
+        or not help_.strip()
         or not help_.isprintable()
         or len(help_) > _MAX_HELP
         or not 0 < len(series) <= MAX_COMBINATIONS
         or len(set(series)) != len(series)
         or any(names != labels[0] for names in labels)
-        or any(not isinstance(n, str) or not plain_name(n) or n in RESERVED_LABELS for n in labels[0])
+        or len(set(labels[0])) != len(labels[0])
+        or len(labels[0]) > _MAX_LABELS
+        or any(not isinstance(n, str) or not plain_name(n) or len(n) > _MAX_NAME for n in labels[0])
+        or any(n in RESERVED_LABELS or n.startswith("__") for n in labels[0])
         or any(not isinstance(v, str) or not 0 < len(v) <= 64 or not set(v) <= _VALUE for one in series for _, v in one)
         or not dotted
         or _dotted_faults("", dotted, labels[0])
@@ -281,16 +314,17 @@ def clashes(declared: Mapping[str, tuple[str, tuple[Shown, ...]]]) -> dict[str, 
             faults.setdefault(exporter, []).append(
                 f"{plugin}: metric {same} is declared by exporter '{known[0]}' already, {what}"
             )
-        dotted = {one.dotted: one.name for one in metrics}
+        dotted = {name: one.name for one in metrics for name in _dotted_names(one)}
         for other, (other_plugin, others) in declared.items():
             if other == exporter:
                 break
             if other_plugin == plugin:
                 continue
             for one in others:
-                if one.dotted in dotted and one.name != dotted[one.dotted]:
+                shared = sorted(name for name in _dotted_names(one) if name in dotted and one.name != dotted[name])
+                if shared:
                     faults.setdefault(exporter, []).append(
-                        f"{plugin}: metric '{dotted[one.dotted]}' has the dotted name '{one.dotted}', which"
+                        f"{plugin}: metric '{dotted[shared[0]]}' has the dotted name '{shared[0]}', which"
                         f" '{one.name}' of exporter '{other}' has already"
                     )
     return faults

@@ -64,9 +64,9 @@ class Check(Message):
 
 @dataclass(frozen=True, slots=True)
 class Peers(Message):
-    """To the exporter: read-only descriptors of the pages of these exporters come with this message."""
+    """To the exporter: read-only descriptors of record and page of each of these exporters come with it."""
 
-    names: Annotated[tuple[_Name, ...], Items(MAX_DESCRIPTORS)]
+    names: Annotated[tuple[_Name, ...], Items(MAX_DESCRIPTORS // 2)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,9 +39,11 @@ from phoenixdkim.exporters.messages import (
     log_message,
     refused_message,
 )
-from phoenixdkim.exporters.page import HostPage, Page
+from phoenixdkim.exporters.page import MOST, HostPage, Page
 from phoenixdkim.exporters.rate_limit import RateLimit
+from phoenixdkim.exporters.record import Facts, Record
 from phoenixdkim.exporters.snapshots import snapshot
+from phoenixdkim.exporters.state import StateReader
 from phoenixdkim.ledger import LAYOUT, LedgerError, LedgerReader
 from phoenixdkim.messages import Message, MessageError, VersionMismatch
 from phoenixdkim.metrics import MetricSpec, Snapshot
@@ -86,7 +88,7 @@ class HostContext:
         self.name = name
         self.options: Any = inspected.options
         self.log = log
-        self.peers: tuple[Page, ...] = ()
+        self.peers: tuple[StateReader, ...] = ()
         self._reader = reader
         self._page = page
         self._taken: list[int] | None = None
@@ -106,12 +108,16 @@ class HostContext:
         self._page.set(metric, dict(labels or {}), value)
 
     def delivered(self, events: int) -> None:
-        self._page.delivered(events)
+        self._page.delivered(_number_of_events(events))
 
     def lost(self, count: int) -> None:
-        if count < 0:
-            raise ValueError(f"{count} events can't have been lost")
-        self._page.add_lost(count)
+        self._page.add_lost(_number_of_events(count))
+
+
+def _number_of_events(count: int) -> int:
+    if type(count) is not int or not 0 <= count <= MOST:
+        raise ValueError(f"a number of events is an int from 0 to {MOST}")
+    return count
 
 
 class ExporterHost:
@@ -119,6 +125,7 @@ class ExporterHost:
 
     def __init__(self, inspected: Inspected, context: HostContext, reader: LedgerReader, page: HostPage) -> None:
         self._hook = inspected.manager.hook
+        self._inspected = inspected
         self._takes_events = inspected.takes_events
         self._options = inspected.options
         self._context = context
@@ -146,6 +153,17 @@ class ExporterHost:
             self._failing.discard(hook)
             self._context.log.info("%s works again", hook)
         return True
+
+    def recover(self) -> None:
+        """Go on from the page and the record that a predecessor left, and lay out the plugin's own metrics."""
+        own = [peer.record for peer in self._context.peers if peer.name == self._context.name]
+        facts = own[0].read() if own else Facts()
+        found = self._page.recover(self._reader.totals(), self._reader.ring_heads(), facts, self._takes_events)
+        self._page.declare(self._inspected.metrics)
+        if found.reset:
+            self._context.log.warning("its shared page had invalid values; events since the last tick are left out")
+        elif found.lost:
+            self._context.log.warning("%d events of its predecessor were taken and not delivered", found.lost)
 
     def start(self) -> None:
         """Call the start hook; a failure is tried again at the next tick."""
@@ -211,7 +229,7 @@ class _Control:
             self._accepted = (Peers, Start, Stop)
         elif isinstance(message, Start):
             self._accepted = (Peers, Stop)
-        if fds and not (isinstance(message, Peers) and len(fds) == len(message.names)):
+        if fds and not (isinstance(message, Peers) and len(fds) == 2 * len(message.names)):
             for fd in fds:
                 os.close(fd)
             raise MessageError("descriptors that do not belong to it")
@@ -290,15 +308,16 @@ def _serve(control: _Control, host: ExporterHost, context: HostContext, page: Ho
         if isinstance(message, Peers):
             for peer in context.peers:
                 peer.close()
-            context.peers = tuple(Page(fd, peer) for fd, peer in zip(fds, message.names, strict=True))
+            context.peers = tuple(
+                StateReader(Record(record, peer), Page(shared, peer))
+                for record, shared, peer in zip(fds[0::2], fds[1::2], message.names, strict=True)
+            )
             for fd in fds:
                 os.close(fd)
         elif isinstance(message, Start):
             _limit_memory(inspected.options.memory_limit)
             # Only now: while it was checked the page was still its predecessor's.
-            page.declare(inspected.metrics)
-            if lost := page.recover(inspected.takes_events):
-                context.log.warning("%d events of its predecessor were taken and not delivered", lost)
+            host.recover()
             host.start()
             host.tick(time.time())
             next_tick = time.monotonic() + interval

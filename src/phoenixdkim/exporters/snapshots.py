@@ -5,37 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from phoenixdkim import metrics
-from phoenixdkim.exporters.page import Page
+from phoenixdkim.exporters.state import ExporterState, StateReader
 from phoenixdkim.ledger import LedgerReader, families
 from phoenixdkim.metrics import Family, MetricSpec, Sample, Snapshot
 
 
-def snapshot(reader: LedgerReader, totals: Sequence[int], pages: Sequence[Page], version: str) -> Snapshot:
+def snapshot(reader: LedgerReader, totals: Sequence[int], exporters: Sequence[StateReader], version: str) -> Snapshot:
     """All metrics at one moment.
 
     Args:
         reader: the ledger.
         totals: its totals, as taken for this moment.
-        pages: pages of all enabled exporters, in order of their tables.
+        exporters: all enabled exporters, in order of their tables.
         version: the daemon's version.
     """
     found = families(reader, totals, version)
-
-    def by_exporter(spec: MetricSpec, values: Sequence[int]) -> Family:
-        return Family(
-            spec,
-            tuple(Sample((("exporter", page.name),), value) for page, value in zip(pages, values, strict=True)),
-        )
-
-    if pages:
-        found.append(by_exporter(metrics.EXPORTER_UP, [page.up for page in pages]))
-        found.append(by_exporter(metrics.EXPORTER_FAILURES, [page.failures for page in pages]))
-        found.append(by_exporter(metrics.EXPORTER_LOST, [page.lost for page in pages]))
+    states = [exporter.read() for exporter in exporters]
+    if states:
+        found.append(_by_exporter(metrics.EXPORTER_UP, states, [state.up for state in states]))
+        found.append(_by_exporter(metrics.EXPORTER_FAILURES, states, [state.failures for state in states]))
+        found.append(_by_exporter(metrics.EXPORTER_LOST, states, [state.lost for state in states]))
     # Two instances of one plugin declare the same metrics: one family, their values added. Those of two plugins differ,
     # or the second would not have been taken.
     own: dict[str, Family] = {}
-    for page in pages:
-        for family in page.families():
+    for state in states:
+        for family in state.families:
             known = own.get(family.spec.name)
             if known is None:
                 own[family.spec.name] = family
@@ -44,8 +38,15 @@ def snapshot(reader: LedgerReader, totals: Sequence[int], pages: Sequence[Page],
     return Snapshot((*found, *own.values()), reader.started)
 
 
+def _by_exporter(spec: MetricSpec, states: Sequence[ExporterState], values: Sequence[int]) -> Family:
+    return Family(
+        spec,
+        tuple(Sample((("exporter", state.name),), value) for state, value in zip(states, values, strict=True)),
+    )
+
+
 def _alike(first: Family, second: Family) -> bool:
-    """Whether two families have the same series; a page that was tampered with may say anything."""
+    """Whether two families have the same series; two versions of a plugin may differ while one is replaced."""
     series = [[sample.labels for sample in family.samples] for family in (first, second)]
     return first.spec.kind is second.spec.kind and series[0] == series[1]
 

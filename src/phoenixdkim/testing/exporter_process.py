@@ -23,8 +23,10 @@ from phoenixdkim.exporters.check import check_tables
 from phoenixdkim.exporters.client import ExporterClient, Failed, Passed, Received
 from phoenixdkim.exporters.messages import Log, Started
 from phoenixdkim.exporters.page import EVENTS, Page, make_page
+from phoenixdkim.exporters.record import RecordWriter
 from phoenixdkim.exporters.snapshots import snapshot
 from phoenixdkim.exporters.spawn import spawn
+from phoenixdkim.exporters.state import StateReader
 from phoenixdkim.ledger import Ledger, read_only_descriptor
 from phoenixdkim.metrics import Snapshot
 from phoenixdkim.options import process_options
@@ -72,8 +74,10 @@ class ExporterProcess:
         self._reading = read_only_descriptor(self._ledger.fd)
         self._writer = self._ledger.writer(1)
         self._page_fd = make_page(name)
-        self._page_reading = read_only_descriptor(self._page_fd)
-        self._page = Page(self._page_fd, name, writable=True)
+        self._page = Page(self._page_fd, name)
+        self._record = RecordWriter(name)
+        self._readable = (read_only_descriptor(self._record.fd), read_only_descriptor(self._page_fd))
+        self._state = StateReader(self._record, self._page)
         self._client: ExporterClient | None = None
         self._stop_timeout = 2.0
 
@@ -84,8 +88,8 @@ class ExporterProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
-        self._page.close()
-        for fd in (self._page_fd, self._page_reading, self._reading, self._ledger.fd):
+        self._state.close()
+        for fd in (self._page_fd, *self._readable, self._reading, self._ledger.fd):
             os.close(fd)
 
     # The process.
@@ -109,9 +113,10 @@ class ExporterProcess:
         assert isinstance(answer, Passed)
         self._stop_timeout = process_options(self.table).stop_timeout
         self._ledger.want_samples(answer.wants_samples)
-        client.show_peers({self.name: self._page_reading})
+        self._record.accept(answer.answer[1])
+        client.show_peers({self.name: self._readable})
         client.start()
-        self._page.set_up(True)
+        self._record.set_up(True)
         self._expect(Started)
 
     def kill(self) -> None:
@@ -148,7 +153,7 @@ class ExporterProcess:
         self._take_messages(0)
         os.waitpid(self.pid, 0)
         self.pid = 0
-        self._page.set_up(False)
+        self._record.set_up(False)
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -192,7 +197,7 @@ class ExporterProcess:
 
     def snapshot(self) -> Snapshot:
         """All metrics now, as the daemon's other exporters would see them."""
-        return snapshot(self._ledger, self._ledger.totals(), [self._page], __version__)
+        return snapshot(self._ledger, self._ledger.totals(), [self._state], __version__)
 
     @property
     def events(self) -> int:
