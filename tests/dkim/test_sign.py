@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phoenixdkim.dkim.canonical import Canonicalization
 from phoenixdkim.dkim.headers import HeaderField, parse_message
+from phoenixdkim.dkim.limits import Limits
 from phoenixdkim.dkim.results import Algorithm, Result
-from phoenixdkim.dkim.sign import Signer, SignOptions
+from phoenixdkim.dkim.sign import Signer, SigningKey, SignOptions
 from phoenixdkim.dkim.tags import parse_tag_list, without_white_space
+from phoenixdkim.keystore.rsa_numbers import rsa_fault
 from signed_mail import MESSAGE, NOW, ed_key, rsa_key, rsa_private, signatures, signed, verify, zone
 
 RSA, ED = rsa_key(), ed_key()
@@ -123,6 +128,60 @@ def test_s06_small_rsa_key() -> None:
     assert signatures(MESSAGE, [small]) == [None]
     fine = dataclasses.replace(RSA, private=rsa.generate_private_key(public_exponent=65537, key_size=1024))
     assert signatures(MESSAGE, [fine]) != [None]
+
+
+class Recorder:
+    """A private key that counts its signatures and verifications, and signs wrongly while ``faulty``."""
+
+    def __init__(self, private: RSAPrivateKey, faulty: bool = False) -> None:
+        self._private = private
+        self.key_size = private.key_size
+        self.faulty = faulty
+        self.verifications = 0
+
+    def sign(self, digest: bytes, *how: object) -> bytes:
+        signature: bytes = self._private.sign(digest, *how)  # type: ignore[call-overload]
+        return signature[:-1] + bytes((signature[-1] ^ 1,)) if self.faulty else signature
+
+    def public_key(self) -> RSAPublicKey:
+        self.verifications += 1
+        return self._private.public_key()
+
+
+def test_the_first_signature_of_a_key_is_verified() -> None:
+    private = Recorder(rsa_private())
+    key = SigningKey("k", b"example.com", b"rsa", Algorithm.RSA_SHA256, private)  # type: ignore[arg-type]
+    others = [dataclasses.replace(key, identity=b"@example.com"), dataclasses.replace(key, selector=b"s2")]
+    for _ in range(3):
+        assert None not in signatures(MESSAGE, [key, *others])
+    assert private.verifications == 1
+
+
+def test_no_invalid_signature_leaves() -> None:
+    """Until one has verified, each signature is looked at, and the other keys sign."""
+    private = Recorder(rsa_private(), faulty=True)
+    key = SigningKey("k", b"example.com", b"rsa", Algorithm.RSA_SHA256, private)  # type: ignore[arg-type]
+    for count in (1, 2, 3):
+        made = signatures(MESSAGE, [key, ED])
+        assert made[0] is None and made[1] is not None
+        assert private.verifications == count
+    private.faulty = False
+    assert signatures(MESSAGE, [key]) != [None]
+
+
+def test_a_composite_prime_makes_no_signature() -> None:
+    """Its numbers fit together as if it was a prime, which arithmetic does not show."""
+    numbers = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_numbers()
+    q = numbers.q
+    p = next(p for p in itertools.count(numbers.p + 2, 2) if p % 3 == 0 and math.gcd(65537 * q, p * (p - 1)) == 1)
+    d = pow(65537, -1, math.lcm(p - 1, q - 1))
+    public = rsa.RSAPublicNumbers(65537, p * q)
+    private = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public).private_key(
+        unsafe_skip_rsa_key_validation=True
+    )
+    assert rsa_fault(private, Limits()) == ""
+    key = SigningKey("k", b"example.com", b"rsa", Algorithm.RSA_SHA256, private)
+    assert signatures(MESSAGE, [key]) == [None]
 
 
 @pytest.mark.parametrize("text", [b"a;b=c", b"a\r\nb", b"a\nb", b"a\0b", b"a b", b"", b"a=b", b"a\tb"])

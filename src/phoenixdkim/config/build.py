@@ -22,7 +22,7 @@ from phoenixdkim.dkim.sign import SigningKey, SignOptions
 from phoenixdkim.dns.options import ResolverOptions
 from phoenixdkim.dns.zone import Zone, ZoneError
 from phoenixdkim.exporters.users import identity, useradd
-from phoenixdkim.keystore import KeyStoreError, Permissions, algorithm_of, load_private_key
+from phoenixdkim.keystore import KeyStore, KeyStoreError, algorithm_of
 from phoenixdkim.policy import Disposition, Policy, SigningTable, ascii_domain, parse_pattern
 
 
@@ -144,22 +144,22 @@ def _fits(tables: dict[str, object]) -> bool:
 
 def _load_keys(config: Config, loaded: Loaded, owners: frozenset[int], faults: list[Fault]) -> dict[str, SigningKey]:
     keys = {}
+    store = KeyStore(config.signing.key_permissions, owners, Limits(**config.limits.model_dump()))
     for name, key in config.keys.items():
         path = ("keys", name, "file")
         try:
-            private, complaints = load_private_key(
-                key.file,
-                permissions=config.signing.key_permissions,
-                owners=owners,
-                min_rsa_bits=config.limits.min_rsa_bits,
-            )
+            found = store.load(key.file)
         except KeyStoreError as error:
             faults.append(loaded.fault(path, str(error.fault)))
             continue
-        if config.signing.key_permissions is Permissions.WARN:
-            faults += [loaded.fault(path, str(complaint), Severity.WARNING) for complaint in complaints]
+        faults += [loaded.fault(path, str(warning), Severity.WARNING) for warning in found.warnings]
         keys[name] = SigningKey(
-            name, ascii_domain(key.domain), ascii_domain(key.selector), algorithm_of(private), private
+            name,
+            ascii_domain(key.domain),
+            ascii_domain(key.selector),
+            algorithm_of(found.private),
+            found.private,
+            first=found.first,
         )
     return keys
 
