@@ -265,7 +265,7 @@ def test_f2_what_is_no_file(keys: Path) -> None:
     assert "named pipe" in fault(keys / "fifo")  # and does not wait for a writer
     assert "is a directory" in fault(keys) and "is a directory" in fault("/")
     assert "character device" in fault("/dev/null")
-    assert "does not exist" in fault(keys / "none") and "does not exist" in fault(keys / "none" / "k.pem")
+    assert "no such file" in fault(keys / "none") and "no such file" in fault(keys / "none" / "k.pem")
     assert "absolute" in fault("k.pem")
     assert "absolute" in fault("/k\0.pem")
     assert "not a directory" in fault(path / "below")

@@ -132,7 +132,7 @@ class _Way:
             finally:
                 if descriptor >= 0:
                     os.close(descriptor)
-        raise KeyStoreError(self._path, f"is a directory{self._reached()}; name the key file in it")
+        raise KeyStoreError(self._path, f"is a directory{self._reached()}; name a regular file")
 
     def _enter(self, descriptor: int, path: str, status: os.stat_result | None = None) -> None:
         self._open.append((descriptor, path))
@@ -152,9 +152,9 @@ class _Way:
             if self._link:
                 message = f"dangling symbolic link {self._link}: {entry} does not exist; correct the link"
             elif entry == self._path:
-                message = "the file does not exist; create the key or correct the path"
+                message = "there is no such file; make a key or correct the path"
             else:
-                message = f"{entry} does not exist; create the key or correct the path"
+                message = f"there is no such file ({entry} does not exist); make a key or correct the path"
             raise KeyStoreError(self._path, message) from error
         except PermissionError as error:
             directory = self._open[-1][1]

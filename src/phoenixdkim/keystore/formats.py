@@ -67,7 +67,9 @@ def decode(path: str, data: bytes) -> PrivateKey:
     try:
         octets = base64.b64decode(b"".join(text.split()), validate=True)
     except binascii.Error as error:
-        raise KeyStoreError(path, "not a private key: neither PEM nor valid base64; is the file complete?") from error
+        raise KeyStoreError(
+            path, "no private key in this file: neither PEM nor valid base64; is the file complete?"
+        ) from error
     if len(octets) in (_SEED, _SECRET):
         return _ed25519(path, octets)
     if octets[:1] == b"\x30":
@@ -145,7 +147,7 @@ def _what_binary(path: str, data: bytes) -> str:
             "DER that is not a plain private key: a certificate, a public key, or an encrypted key"
             f" (which this decrypts: openssl pkey -inform DER -in {quoted} -out NEW)"
         )
-    return "not a private key in PEM format (-----BEGIN PRIVATE KEY-----)"
+    return "no private key in this file (-----BEGIN PRIVATE KEY-----)"
 
 
 def _ed25519(path: str, octets: bytes) -> Ed25519PrivateKey:
