@@ -11,7 +11,7 @@ from docs_options import OWN_EXPORTERS
 
 from phoenixdkim import metrics
 from phoenixdkim.cli.metrics import label_values, samples
-from phoenixdkim.exporters.inspection import installed
+from phoenixdkim.exporters.packages import installed
 from phoenixdkim.metrics import MetricSpec
 
 PICTURES: Final = (

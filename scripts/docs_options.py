@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from phoenixdkim.config.bounds import BOUNDS
 from phoenixdkim.config.sample import default_text, options, plain, tables
-from phoenixdkim.exporters.inspection import installed
+from phoenixdkim.exporters.packages import installed
 from phoenixdkim.options import Options
 
 OWN_EXPORTERS = ("textfile", "http", "statsd")
@@ -57,7 +57,7 @@ def exporter_tables() -> Iterator[tuple[str, type[Options], str]]:
         plugin = entry.load()
         implementation = plugin() if inspect.isclass(plugin) else plugin
         model = implementation.phoenixdkim_options()
-        package = entry.dist.name if entry.dist else ""
+        package = entry.package.split()[0]
         yield name, model, f"{plain(inspect.getdoc(plugin)).split('. ')[0].rstrip('.')}. Package `{package}`."
 
 

@@ -15,7 +15,7 @@ from phoenixdkim.cli import COMMANDS
 from phoenixdkim.config.sample import options, tables
 from phoenixdkim.dkim.limits import Limits
 from phoenixdkim.dkim.results import Reason, UnsignedReason
-from phoenixdkim.exporters.inspection import installed
+from phoenixdkim.exporters.packages import installed
 from phoenixdkim.hookspecs import HookSpecs
 from phoenixdkim.metrics import CATALOGUE
 from phoenixdkim.options import Options

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from phoenixdkim.exporters.inspection import installed
+from phoenixdkim.exporters.packages import installed
 from phoenixdkim.hookspecs import HookSpecs
 from phoenixdkim.metrics import CATALOGUE, Kind, MetricSpec
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
-import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import ClassVar, Literal, Self
 
@@ -13,8 +13,9 @@ import pytest
 from pydantic import ConfigDict, Field, model_validator
 
 from phoenixdkim.events import Event, MessageProcessed
-from phoenixdkim.exporters import inspection, interface
+from phoenixdkim.exporters import inspection, interface, packages
 from phoenixdkim.exporters.inspection import PluginRefused, inspect_plugin
+from phoenixdkim.exporters.packages import InstalledExporter
 from phoenixdkim.hookspecs import HookSpecs, hookimpl
 from phoenixdkim.metrics import Kind, MetricSpec
 from phoenixdkim.options import Options
@@ -39,12 +40,22 @@ class MyOptions(Options):
     depth: int = 3
 
 
+@dataclass
+class Found:
+    """An installed exporter."""
+
+    load: object
+
+    def __str__(self) -> str:
+        return "plugin 'mine' (pkg 1.0)"
+
+
 @pytest.fixture
 def refused(monkeypatch):
     """Messages with which a plugin class is refused."""
 
     def check(plugin, table=None):
-        monkeypatch.setattr(inspection, "_find", lambda kind: (lambda: plugin, "plugin 'mine' (pkg 1.0)"))
+        monkeypatch.setattr(inspection, "find_exporter", lambda kind: Found(lambda: plugin))
         with pytest.raises(PluginRefused) as caught:
             inspect_plugin("mine", table or {})
         return [fault.message for fault in caught.value.faults]
@@ -53,7 +64,7 @@ def refused(monkeypatch):
 
 
 def test_a_plain_plugin_is_taken(monkeypatch):
-    monkeypatch.setattr(inspection, "_find", lambda kind: (lambda: Good, "plugin 'mine' (pkg 1.0)"))
+    monkeypatch.setattr(inspection, "find_exporter", lambda kind: Found(lambda: Good))
     found = inspect_plugin("mine", {"interval": 3.0})
     assert found.options.interval == 3.0
 
@@ -336,17 +347,6 @@ def test_messages_are_short_and_printable(refused):
     assert len(refused(many)) == 40
 
 
-def test_a_package_with_broken_metadata_does_not_hide_the_others(tmp_path, monkeypatch):
-    for name, points in (("good", "[phoenixdkim.exporters]\nmine = m:X\n"), ("broken", "no section\n = \n[")):
-        place = tmp_path / f"{name}-1.dist-info"
-        place.mkdir()
-        (place / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
-        (place / "entry_points.txt").write_text(points)
-    (tmp_path / "empty-1.dist-info").mkdir()
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    assert [point.value for point in inspection.installed()["mine"]] == ["m:X"]
-
-
 def test_no_hook_at_all(refused):
     assert "it implements no hook" in refused(type("Empty", (), {"api_version": 1}))[0]
 
@@ -412,7 +412,7 @@ def test_options_of_no_use(refused):
 
 def test_all_faults_of_a_table_with_their_places(monkeypatch):
     plugin = with_hook(phoenixdkim_options=hook(lambda self: MyOptions))
-    monkeypatch.setattr(inspection, "_find", lambda kind: (lambda: plugin, "plugin 'mine' (pkg 1.0)"))
+    monkeypatch.setattr(inspection, "find_exporter", lambda kind: Found(lambda: plugin))
     with pytest.raises(PluginRefused) as caught:
         inspect_plugin("mine", {"depth": "deep", "pth": "/x", "interval": 0})
     assert sorted(fault.path for fault in caught.value.faults) == [
@@ -431,8 +431,9 @@ def test_entry_points_that_are_missing_double_or_broken(monkeypatch):
     def refuse(kind, *entries):
         found = {}
         for point in entries:
-            found.setdefault(point.name, []).append(point)
-        monkeypatch.setattr(inspection, "installed", lambda: found)
+            one = InstalledExporter(point.name, point.value, "pkg 1", point.load)
+            found.setdefault(point.name, []).append(one)
+        monkeypatch.setattr(packages, "read_packages", lambda: packages.Packages(found, ()))
         with pytest.raises(PluginRefused) as caught:
             inspect_plugin("mine", {"type": kind})
         return caught.value.faults[0].message
@@ -440,8 +441,9 @@ def test_entry_points_that_are_missing_double_or_broken(monkeypatch):
     assert "did you mean 'statsd'?" in refuse("statsdd", entry("statsd", "x:Y"))
     assert "installed are: none" in refuse("x")
     assert "several packages" in refuse("x", entry("x", "a:A"), entry("x", "b:B"))
-    assert "plugin 'x' (no_such_module_here:A): it can't be imported: ModuleNotFoundError: No module named" in refuse(
-        "x", entry("x", "no_such_module_here:A")
+    assert (
+        "plugin 'x' (pkg 1, no_such_module_here:A): it can't be imported: ModuleNotFoundError: No module named"
+        in refuse("x", entry("x", "no_such_module_here:A"))
     )
     with pytest.raises(PluginRefused, match="write the exporter's name in quotes"):
         inspect_plugin("mine", {"type": 3})

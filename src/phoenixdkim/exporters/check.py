@@ -11,8 +11,8 @@ from typing import Final
 
 from phoenixdkim.exporters.client import Answer, ExporterClient, Failed, Passed, Received, table_faults
 from phoenixdkim.exporters.declared import clashes
-from phoenixdkim.exporters.inspection import plugin_name
 from phoenixdkim.exporters.messages import TableFault
+from phoenixdkim.exporters.packages import plugin_name
 from phoenixdkim.exporters.page import make_page
 from phoenixdkim.exporters.spawn import spawn
 from phoenixdkim.exporters.users import Identity, Rules, assign, uids_in_use

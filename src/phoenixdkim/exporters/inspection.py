@@ -5,11 +5,9 @@ Everything here runs plugin code, in a process of the plugin's own: whatever it 
 
 from __future__ import annotations
 
-import importlib.metadata
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Final
 
 import pluggy
@@ -20,7 +18,8 @@ from phoenixdkim.exporters.declared import Declared, declare
 from phoenixdkim.exporters.described import MAX_MESSAGE, described
 from phoenixdkim.exporters.interface import check_interface, check_registered
 from phoenixdkim.exporters.messages import TableFault
-from phoenixdkim.hookspecs import API_VERSION, ENTRY_POINT_GROUP, PROJECT, HookSpecs
+from phoenixdkim.exporters.packages import find_exporter
+from phoenixdkim.hookspecs import API_VERSION, PROJECT, HookSpecs
 from phoenixdkim.options import Options, ProcessOptions, process_options
 
 _MAX_FAULTS: Final = 40
@@ -53,55 +52,6 @@ class PluginRefused(Exception):
         self.faults = tuple(faults)
 
 
-def installed() -> dict[str, list[importlib.metadata.EntryPoint]]:
-    """Entry points of all installed exporters, by name.
-
-    A distribution whose metadata can't be read is passed over: it must not take the others' exporters away.
-    """
-    found: dict[str, list[importlib.metadata.EntryPoint]] = {}
-    seen: set[str] = set()
-    for distribution in importlib.metadata.distributions():
-        try:
-            name = distribution.metadata["Name"]
-            if name in seen:
-                continue
-            points = distribution.entry_points.select(group=ENTRY_POINT_GROUP)
-        except Exception:  # noqa: BLE001, S112 - somebody else's broken metadata may raise anything
-            continue
-        seen.add(name)
-        for point in points:
-            found.setdefault(point.name, []).append(point)
-    return found
-
-
-def plugin_name(kind: str) -> str:
-    """An exporter by entry point, package and object, for messages; no plugin code runs."""
-    entries = installed().get(kind, [])
-    return _plugin_name(kind, entries[0]) if entries else f"plugin '{kind}'"
-
-
-def _plugin_name(kind: str, entry: importlib.metadata.EntryPoint) -> str:
-    package = f"{entry.dist.name} {entry.dist.version}, " if entry.dist else ""
-    return f"plugin '{kind}' ({package}{entry.value})"
-
-
-def _find(kind: str) -> tuple[Callable[[], object], str]:
-    """What imports the plugin's class or module, and how to name it.
-
-    Raises:
-        LookupError: there is none, or more than one.
-    """
-    entries = installed()
-    if kind not in entries:
-        near = get_close_matches(kind, entries, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"installed are: {', '.join(sorted(entries)) or 'none'}"
-        raise LookupError(f"no installed package has an exporter '{kind}'; {hint}")
-    if len({entry.value for entry in entries[kind]}) > 1:
-        packages = ", ".join(sorted(entry.dist.name for entry in entries[kind] if entry.dist))
-        raise LookupError(f"several packages have an exporter '{kind}': {packages}; uninstall all but one")
-    return entries[kind][0].load, _plugin_name(kind, entries[kind][0])
-
-
 def inspect_plugin(name: str, table: Mapping[str, Any]) -> Inspected:
     """Find the plugin of table ``[exporters.NAME]``, check it and its options.
 
@@ -112,11 +62,12 @@ def inspect_plugin(name: str, table: Mapping[str, Any]) -> Inspected:
     if not isinstance(kind, str):
         raise PluginRefused([TableFault((name, "type"), f"{kind!r} is no text; write the exporter's name in quotes")])
     try:
-        load, where = _find(kind)
+        found = find_exporter(kind)
     except LookupError as error:
-        raise PluginRefused([TableFault((name,), str(error.args[0]))]) from error
+        raise _refused(name, str(error.args[0])) from error
+    where = str(found)
     try:
-        loaded = load()
+        loaded = found.load()
     except BaseException as error:
         raise _refused(name, f"{where}: it can't be imported: {described(error)}") from error
     try:
