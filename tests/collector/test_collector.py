@@ -164,7 +164,7 @@ def test_a_collector_that_takes_statsd_has_all_that_happened(
         house.config.write_text(house.text.replace("interval = 0.2", "interval = 0.3"))
         house.signal(signal.SIGHUP)
         house.round()
-        house.wait_for("reloaded; exporters: statsd")
+        house.wait_for("reloaded: ")
         house.round()
         snapshot = house.settled()
         assert snapshot.value("phoenixdkim_exporter_statsd_samples_missing_total") == 0

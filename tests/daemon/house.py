@@ -105,8 +105,6 @@ class House:
 socket = "{self.address}"
 workers = {workers}
 {milter}
-[control]
-socket = "{self.base}/control.sock"
 [process]
 user = "{worker_user}"
 [log]
@@ -124,6 +122,8 @@ authserv_id = "mx.example"
 {dns.format(base=self.base)}
 {extra.format(base=self.base, metrics=self.metrics)}
 {exporters.format(base=self.base, metrics=self.metrics)}
+[control]
+socket = "{self.base}/control.sock"
 """
         self.config.write_text(self.text)
         self.log_file = self.base / "log"

@@ -77,7 +77,7 @@ def test_a_killed_leader_is_replaced_and_its_workers_go_on_until_then(key):
         with Load(house, 4) as load:
             time.sleep(0.3)
             os.kill(leader, signal.SIGKILL)
-            house.wait_for("starting a new generation")
+            house.wait_for("the workers have a leader again")
             time.sleep(1.0)
         assert load.bad == []
         deadline = time.monotonic() + 10

@@ -22,7 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run until SIGTERM or SIGINT; 78 when the configuration has faults, 69 when the socket can't be had."""
+    """Run until SIGTERM or SIGINT; 78 if the configuration has errors, 69 if the socket is unavailable."""
+    # Before anything that takes time: a signal during the start must neither kill nor be lost.
+    from phoenixdkim.daemon.signals import SignalNotes
+
+    signals = SignalNotes()
+    signals.install()
     # All that workers need is imported here, before the first fork: they share it, and nothing is loaded later,
     # when privileges are gone or the installed version is another.
     from phoenixdkim.daemon.supervisor import StartRefused, Supervisor
@@ -30,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     gc.collect()
     gc.freeze()
     try:
-        return Supervisor(arguments.config).run()
+        return Supervisor(arguments.config, signals).run()
     except StartRefused as refused:
         for line in refused.lines:
             print(line, file=sys.stderr)

@@ -11,14 +11,15 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from phoenixdkim import events
-from phoenixdkim.channel import Channel, channel_pair
+from phoenixdkim.channel import channel_pair
 from phoenixdkim.daemon.generation import lead
+from phoenixdkim.daemon.generations import KILL_GRACE, Generation
 from phoenixdkim.daemon.hosts import Host, PageStore, State
-from phoenixdkim.daemon.messages import CODEC, FROM_LEADER, Deadlines, Failed, Park, Parked, Ready, Restarted
+from phoenixdkim.daemon.lifeline import Lifeline, lifeline
+from phoenixdkim.daemon.messages import CODEC, FROM_LEADER, Failed, Loaded, Parked, Ready, Restarted, Workers
 from phoenixdkim.exporters.check import clash_faults
 from phoenixdkim.exporters.messages import TableFault
 from phoenixdkim.exporters.users import Identity, Rules, UserFault, assign, uids_in_use
@@ -26,28 +27,7 @@ from phoenixdkim.ledger import MAX_WORKERS, STRIPES, Ledger, read_only_descripto
 from phoenixdkim.log import Log
 from phoenixdkim.messages import MessageError
 
-_START_TIMEOUT: Final = 40.0
 _CHECK_GRACE: Final = 5.0
-
-
-@dataclass(slots=True)
-class Generation:
-    """A leader and its workers, from outside."""
-
-    number: int
-    pid: int
-    control: Channel
-    stripes: range
-    log: Log
-    ready: Ready | None = None
-    failed: list[str] = field(default_factory=list)
-    ended: bool = False
-    parked: bool = False
-    draining: bool = False
-
-    def park(self, soft: float, hard: float, *, idle_is_done: bool) -> None:
-        """Take no more connections; end the sessions there are by these deadlines, in seconds from now."""
-        self.control.send(Park(Deadlines(soft, hard, idle_is_done)))
 
 
 class Children:
@@ -60,12 +40,15 @@ class Children:
         retired: exporters that are to end.
     """
 
-    def __init__(self, ledger: Ledger, count: Callable[[events.Event], None]) -> None:
+    def __init__(
+        self, ledger: Ledger, count: Callable[[events.Event], None], interrupted: Callable[[], bool] = lambda: False
+    ) -> None:
         """No children yet.
 
         Args:
             ledger: shared with all of them.
             count: takes events of the supervisor.
+            interrupted: whether the daemon should stop, so that nothing is waited for.
         """
         self.generations: list[Generation] = []
         self.hosts: dict[str, Host] = {}
@@ -76,7 +59,10 @@ class Children:
         self._ledger = ledger
         self._ledger_reading = read_only_descriptor(ledger.fd)
         self._count = count
+        self._interrupted = interrupted
         self._number = 0
+        self._checking = 0
+        self._grace = 0.0
         self._wake, self._wakeup = socket.socketpair()
         self._wake.setblocking(False)
         self._wakeup.setblocking(False)
@@ -88,47 +74,69 @@ class Children:
 
     # Generations.
 
-    def spawn_generation(self, path: str, listening: socket.socket, log: Log) -> Generation:
-        """Begin a leader, which begins its workers, with the configuration file as it is now."""
+    def spawn_generation(self, path: str, data: bytes, listening: socket.socket, log: Log) -> Generation | None:
+        """Begin a leader, which loads a configuration and waits for ``Generation.serve``.
+
+        Args:
+            path: what faults call the configuration file.
+            data: its octets.
+            listening: the shared listening socket.
+            log: for a leader that fails before it has a log of its own.
+
+        Returns:
+            None when older generations have all stripes; the oldest is hurried then.
+        """
+        stripes = self._free_block()
+        if stripes is None:
+            oldest = next((one for one in self.generations if one.draining), None)
+            if oldest is not None and (oldest.kill_at is None or oldest.kill_at > time.monotonic() + 2 * KILL_GRACE):
+                log.warning(f"generation {oldest.number} still had sessions when too many generations were alive")
+                oldest.park(0.0, 1.0, idle_is_done=True)
+            return None
         self._number += 1
         ours, theirs = channel_pair(CODEC)
-        stripes = self._free_block()
+        line, shared = lifeline()
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
             try:
                 signal.set_wakeup_fd(-1)
                 ours.close()
+                line.close()
                 self._close_in_leader()
-                lead(self._number, path, theirs, listening, self._ledger, stripes, parent)
+                lead(path, data, theirs, shared, listening, self._ledger, stripes, parent)
             except Exception as error:  # noqa: BLE001 - nothing may return into the supervisor's code
                 log.error(f"the leader failed: {type(error).__name__}: {error}")
             finally:
                 os._exit(70)
         theirs.close()
-        generation = Generation(self._number, pid, ours, stripes, log)
+        shared.close()
+        generation = Generation(self._number, pid, ours, line, stripes, log)
         self.generations.append(generation)
         return generation
 
-    def _free_block(self) -> range:
-        """A block of stripes that no generation has and no worker writes to.
+    def _free_block(self) -> range | None:
+        """Return a block of stripes that no generation has.
 
-        Blocks, not single stripes: a leader hands the stripe of a worker that died to the next by itself.
+        Blocks, not single stripes: a leader hands the stripe of a worker that died to the next by itself. A
+        generation has its block until its last process is gone; claims in shared memory are not believed.
         """
-        while True:
-            taken = {generation.stripes.start for generation in self.generations}
-            for start in range(1, STRIPES, MAX_WORKERS):
-                block = range(start, start + MAX_WORKERS)
-                if start not in taken and not any(self._ledger.owner(stripe) for stripe in block):
-                    return block
-            # So many generations are told to end before this comes about; what is left gets a moment.
-            self.listen(0.1)
+        taken = {generation.stripes.start for generation in self.generations}
+        return next(
+            (
+                range(start, start + MAX_WORKERS)
+                for start in range(1, STRIPES, MAX_WORKERS)
+                if start not in taken and start + MAX_WORKERS <= STRIPES
+            ),
+            None,
+        )
 
     def _close_in_leader(self) -> None:
         self._wake.close()
         self._wakeup.close()
         for generation in self.generations:
             generation.control.close()
+            generation.lifeline.close()
         for host in self.all_hosts():
             if host.client is not None:
                 host.client.close()
@@ -139,9 +147,20 @@ class Children:
     def live(self) -> Generation | None:
         """The generation that serves, if there is one."""
         for generation in reversed(self.generations):
-            if generation.ready is not None and not generation.draining and not generation.ended:
+            if generation.ready and generation.led and not generation.draining:
                 return generation
         return None
+
+    def last_beat(self) -> float:
+        """Return when a worker last showed that it lives, in monotonic seconds."""
+        return max((generation.lifeline.last_beat for generation in self.generations), default=0.0)
+
+    def own_pids(self) -> frozenset[int]:
+        """Return leaders, workers and exporters that are known; other children are adopted ones."""
+        pids = {host.pid for host in self.all_hosts()}
+        for generation in self.generations:
+            pids |= {generation.pid, *generation.workers}
+        return frozenset(pids - {0})
 
     # Exporters.
 
@@ -178,21 +197,15 @@ class Children:
         """The user of one exporter that had none before."""
         return self._users({name: option})[name]
 
-    def await_answers(self, generation: Generation) -> None:
-        """Wait until generation and candidates have said yes or no. A candidate that does neither is not waited for."""
-        deadline = time.monotonic() + _START_TIMEOUT
-        grace = time.monotonic() + _CHECK_GRACE
-        before = len(self.candidates)
-        while time.monotonic() < deadline:
-            decided = generation.ready is not None or bool(generation.failed) or generation.ended
-            checking = sum(host.state is State.CHECKING and host.pid != 0 for host in self.candidates.values())
-            if checking < before:
-                # Many of them take their time on a small machine; while they go on answering, nothing hangs.
-                grace = time.monotonic() + _CHECK_GRACE
-            before = checking
-            if decided and (not checking or time.monotonic() > grace or bool(generation.failed)):
-                return
-            self.listen(0.2)
+    def candidates_decided(self) -> bool:
+        """Return whether candidates have said yes or no. One that does neither is not waited for."""
+        now = time.monotonic()
+        checking = sum(host.state is State.CHECKING and host.pid != 0 for host in self.candidates.values())
+        if checking != self._checking:
+            # Many of them take their time on a small machine; while they go on answering, nothing hangs.
+            self._grace = now + _CHECK_GRACE
+        self._checking = checking
+        return not checking or now > self._grace
 
     def candidate_faults(self, stay: Mapping[str, Host]) -> list[TableFault]:
         """Faults of candidates that were checked, also of their metrics beside those of exporters that stay."""
@@ -244,21 +257,21 @@ class Children:
     def stop_all_hosts(self, log: Log) -> None:
         """Let each exporter deliver what there is and end; kill those that don't in time."""
         hosts = self.all_hosts()
-        self._let_end(hosts)
+        self._let_end(hosts, lambda: False)
         for host in hosts:
             if host.pid:
                 log.error(f"exporter '{host.name}' did not stop in time; killed")
                 host.kill()
 
     def _stop_hosts(self, hosts: Sequence[Host]) -> None:
-        self._let_end(hosts)
+        self._let_end(hosts, self._interrupted)
         for host in hosts:
             host.kill()
             self.retired.append(host)
 
-    def _let_end(self, hosts: Sequence[Host]) -> None:
+    def _let_end(self, hosts: Sequence[Host], interrupted: Callable[[], bool]) -> None:
         deadline = max((host.stop() for host in hosts), default=0.0)
-        while any(host.pid for host in hosts) and time.monotonic() < deadline:
+        while any(host.pid for host in hosts) and time.monotonic() < deadline and not interrupted():
             self.listen(0.05)
 
     def _forget_stores(self) -> None:
@@ -274,8 +287,10 @@ class Children:
         with selectors.DefaultSelector() as selector:
             selector.register(self._wake, selectors.EVENT_READ)
             for generation in self.generations:
-                if not generation.ended:
+                if generation.led:
                     selector.register(generation.control, selectors.EVENT_READ, generation)
+                if not generation.lifeline.ended:
+                    selector.register(generation.lifeline, selectors.EVENT_READ, generation.lifeline)
             for host in self.all_hosts():
                 if host.client is not None:
                     selector.register(host.client, selectors.EVENT_READ, host)
@@ -284,6 +299,8 @@ class Children:
                     self._wake.recv(4096)
                 elif isinstance(key.data, Host):
                     key.data.take_messages()
+                elif isinstance(key.data, Lifeline):
+                    key.data.take_beats(time.monotonic())
                 else:
                     self._take(key.data)
         self._reap()
@@ -293,25 +310,32 @@ class Children:
             message = generation.control.receive(FROM_LEADER)
         except MessageError as error:
             generation.log.error(f"the leader sent an invalid message ({error}); killed")
-            self._hang_up(generation)
+            generation.kill_leader()
             return
         if isinstance(message, Failed):
             generation.failed = list(message.lines)
+        elif isinstance(message, Loaded):
+            generation.loaded = message
         elif isinstance(message, Ready):
-            generation.ready = message
+            generation.ready = True
+        elif isinstance(message, Workers):
+            generation.workers = frozenset(message.pids)
         elif isinstance(message, Parked):
             generation.parked = True
         elif isinstance(message, Restarted):
             self._count(events.WorkerRestarted())
         elif generation.control.ended:
-            self._hang_up(generation)
+            # A leader that closed its channel and goes on is of no use.
+            generation.kill_leader()
 
-    def _hang_up(self, generation: Generation) -> None:
-        """Let go of a leader that has ended, or that nothing can be said to any more."""
-        generation.ended = True
-        generation.control.close()
-        if generation.pid:
-            os.kill(generation.pid, signal.SIGKILL)
+    def kill_overdue(self) -> None:
+        """Kill what is left of generations that should have ended."""
+        now = time.monotonic()
+        for generation in self.generations:
+            if generation.kill_at is not None and now >= generation.kill_at:
+                generation.kill()
+                # Its leader's death makes its workers ours: they are next.
+                generation.kill_at = now + 0.1
 
     def _reap(self) -> None:
         while True:
@@ -334,28 +358,28 @@ class Children:
             else:
                 for generation in self.generations:
                     if generation.pid == pid:
-                        generation.ended = True
                         generation.pid = 0
-                # An orphan of a leader that died: its stripe is free, its open sessions are gone.
-                for stripe in range(1, STRIPES):
-                    if self._ledger.owner(stripe) == pid:
-                        self._ledger.release(stripe)
-        self.generations = [generation for generation in self.generations if generation.pid]
+                        while generation.led and generation.control.wait(0):
+                            # Its last words.
+                            self._take(generation)
+                        generation.hang_up()
+        for generation in [one for one in self.generations if one.ended]:
+            self.generations.remove(generation)
+            generation.lifeline.close()
+            for stripe in generation.stripes:
+                # Totals stay; gauges of a worker that was killed go.
+                self._ledger.release(stripe)
         self.retired = [host for host in self.retired if host.pid]
 
     def kill_all(self) -> None:
         """End everything at once, for a start that failed."""
-        for generation in self.generations:
-            if not generation.ended:
-                generation.control.close()
-        deadline = time.monotonic() + 2
         for host in self.all_hosts():
             host.kill()
-        while time.monotonic() < deadline:
-            self._reap()
-            if not self.generations:
-                return
-            time.sleep(0.02)
+        deadline = time.monotonic() + 2
+        while self.generations and time.monotonic() < deadline:
+            for generation in self.generations:
+                generation.kill()
+            self.listen(0.02)
 
 
 def _clashes(hosts: Mapping[str, Host]) -> list[TableFault]:

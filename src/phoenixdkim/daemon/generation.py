@@ -1,7 +1,8 @@
-"""A generation: a leader that has read configuration and keys once, and the workers forked from it.
+"""A generation: a leader that has loaded configuration and keys once, and the workers forked from it.
 
-A worker that dies is replaced by another fork of the leader: it has the same configuration and keys whatever lies on
-the disk by then.
+The supervisor hands the leader the configuration's text; the leader opens no configuration file. It loads the keys,
+reports what the configuration is, and forks workers when the supervisor agrees. A worker that dies is replaced by
+another fork of the leader: it has the same configuration and keys whatever is on the disk by then.
 """
 
 from __future__ import annotations
@@ -16,25 +17,31 @@ from socket import socket
 from typing import Final, NoReturn
 
 from phoenixdkim.channel import Channel, channel_pair
-from phoenixdkim.config.build import build
-from phoenixdkim.config.load import read
+from phoenixdkim.config.build import build, faults_of_parts
+from phoenixdkim.config.load import read_octets
 from phoenixdkim.config.model import Config
+from phoenixdkim.config.summary import summarize
 from phoenixdkim.daemon import privileges
 from phoenixdkim.daemon.descriptors import raise_limit
+from phoenixdkim.daemon.lifeline import LifelineEnd
 from phoenixdkim.daemon.messages import (
     CODEC,
     FROM_WORKER,
     Deadlines,
     Failed,
+    Loaded,
     LogSettings,
     Park,
     Parked,
     Ready,
     Restarted,
+    Serve,
     Settings,
     WorkerReady,
+    Workers,
     lines_for_message,
 )
+from phoenixdkim.daemon.signals import ignore_all
 from phoenixdkim.daemon.worker import EXIT_SOFTWARE, WorkerSetting, run_worker
 from phoenixdkim.exporters.client import table_faults
 from phoenixdkim.exporters.users import Identity, identity
@@ -84,6 +91,7 @@ class _Worker:
     pid: int
     control: Channel
     stripe: int
+    seen: float
     ready: bool = False
     parked: bool = False
     hung_up: float | None = None
@@ -95,6 +103,7 @@ class Leader:
 
     setting: WorkerSetting
     control: Channel
+    lifeline: LifelineEnd
     listening: socket
     ledger: Ledger
     stripes: list[int]
@@ -117,14 +126,24 @@ class Leader:
                 self.control.close()
                 for other in self.workers.values():
                     other.control.close()
-                run_worker(self.setting, theirs, self.listening, self.ledger, stripe, self.log, self.supervisor)
+                run_worker(
+                    self.setting,
+                    theirs,
+                    self.lifeline,
+                    self.listening,
+                    self.ledger,
+                    stripe,
+                    self.log,
+                    self.supervisor,
+                )
             except Exception as error:  # noqa: BLE001 - nothing may return into the leader's code
                 self.log.error(f"worker failed to start: {type(error).__name__}: {error}")
             finally:
                 os._exit(EXIT_SOFTWARE)
         theirs.close()
         self.ledger.claim(stripe, pid)
-        self.workers[pid] = _Worker(pid, ours, stripe)
+        self.workers[pid] = _Worker(pid, ours, stripe, time.monotonic())
+        self.control.send(Workers(tuple(self.workers)))
 
     def reap(self) -> None:
         """Take the stripes of workers that ended, and count those that ended unasked."""
@@ -158,12 +177,12 @@ class Leader:
             self.fork_worker()
 
     def kill_hanging(self) -> None:
-        """Kill workers whose heartbeat stands still."""
-        limit = time.monotonic_ns() - int(_HANG * 1e9)
+        """Kill workers that have sent nothing for too long."""
+        now = time.monotonic()
         for worker in self.workers.values():
-            beat = self.ledger.heartbeat(worker.stripe)
-            if worker.ready and beat and beat < limit:
+            if worker.ready and self.parked is None and now - worker.seen > _HANG:
                 self.log.error(f"worker {worker.pid} shows no sign of life for {_HANG:.0f} s; killed")
+                worker.seen = now
                 os.kill(worker.pid, signal.SIGKILL)
 
     def park(self, deadlines: Deadlines) -> None:
@@ -193,6 +212,7 @@ class Leader:
         """Take a worker's message; one that sends anything invalid, or closes its channel and goes on, is killed."""
         try:
             message = worker.control.receive(FROM_WORKER)
+            worker.seen = time.monotonic()
         except MessageError as error:
             self.log.error(f"worker {worker.pid} sent an invalid message ({error}); killed")
             os.kill(worker.pid, signal.SIGKILL)
@@ -211,9 +231,10 @@ class Leader:
 
 
 def lead(
-    number: int,
     path: str,
+    data: bytes,
     control: Channel,
+    lifeline: LifelineEnd,
     listening: socket,
     ledger: Ledger,
     stripes: Sequence[int],
@@ -222,29 +243,32 @@ def lead(
     """Be a generation's leader; the process exits in here.
 
     Args:
-        number: the generation's number, rising.
-        path: the configuration file.
+        path: what faults call the configuration file; it is not opened.
+        data: its octets.
         control: our end of the control pipe to the supervisor.
+        lifeline: shared by all processes of the generation.
         listening: the shared listening socket.
         ledger: the ledger.
         stripes: stripes of the ledger that are ours alone.
         supervisor: pid of the supervisor.
     """
-    for signal_number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(signal_number, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    loaded = read(path, None)
+    ignore_all()
+    root = os.geteuid() == 0
+    loaded = read_octets(data, path)
     faults = list(loaded.faults)
     config = loaded.config
     policy = None
     if config is not None:
-        policy, resolver, more = build(config, uid_is_root=os.geteuid() == 0, loaded=loaded)
+        policy, resolver, more = build(config, uid_is_root=root, loaded=loaded)
         faults += more
         unsent = [fault for name, table in config.exporters.items() for fault in table_faults(name, table)]
         faults += [loaded.locate_exporter_fault(fault) for fault in unsent]
+    else:
+        faults += faults_of_parts(loaded, uid_is_root=root)
+    faults = sorted(dict.fromkeys(faults), key=lambda fault: fault.line)
     errors = [str(fault) for fault in faults if fault.is_error]
     if config is None or policy is None or errors:
-        control.send(Failed(lines_for_message(errors or [f"{path}: could not be used"])))
+        control.send(Failed(lines_for_message(errors or [f"{path}: cannot be used"])))
         os._exit(EXIT_CONFIG)
     log = open_log(config)
     try:
@@ -257,15 +281,15 @@ def lead(
     privileges.hide_memory()
     milter = config.milter
     few = raise_limit(milter.max_sessions, resolver.max_concurrent)
-    setting = WorkerSetting(
-        number,
-        policy,
-        resolver,
-        EngineOptions(milter.max_sessions, milter.timeout),
-        Deadlines(milter.reload_soft_deadline, milter.reload_hard_deadline),
-    )
+    setting = WorkerSetting(policy, resolver, EngineOptions(milter.max_sessions, milter.timeout))
     wanted = worker_count(config)
-    leader = Leader(setting, control, listening, ledger, list(stripes), log, supervisor)
+    warnings = lines_for_message([*map(str, faults), *([few] if few else [])])
+    control.send(Loaded(summarize(config, loaded.tables), wanted, config.exporters, warnings, _settings(config)))
+    # The supervisor may refuse what it has learned: until it agrees no mail may meet this configuration.
+    control.wait(None)
+    if control.receive((Serve, Park)) != Serve():
+        os._exit(0)
+    leader = Leader(setting, control, lifeline, listening, ledger, list(stripes), log, supervisor)
     leader.replace(wanted)
     deadline = time.monotonic() + _READY
     while not all(worker.ready for worker in leader.workers.values()) or len(leader.workers) < wanted:
@@ -279,8 +303,7 @@ def lead(
             control.send(Failed(lines_for_message([f"{path}: a worker ended at its start, see the log"])))
             _kill_all(leader)
             os._exit(EXIT_SOFTWARE)
-    warnings = [*(str(fault) for fault in faults if not fault.is_error), *([few] if few else [])]
-    control.send(Ready(wanted, config.exporters, lines_for_message(warnings), _settings(config)))
+    control.send(Ready())
     _serve(leader, wanted)
 
 

@@ -113,6 +113,10 @@ class Host:
         self.faults: list[TableFault] = []
         self.answer: Answer = ("", ())
         self.wants_samples = False
+        self.answered = False
+        """Whether its first check is over, whatever came of it."""
+        self.reason = ""
+        """Why it is down."""
         self.client: ExporterClient | None = None
         self.pid = 0
         self.state = State.DOWN
@@ -133,8 +137,7 @@ class Host:
     def spawn(self) -> None:
         """Start a process, once the exporter has a user."""
         if wrong := self._wrong():
-            self.faults = wrong
-            self.state = State.REFUSED
+            self.refuse(wrong)
             return
         assert not isinstance(self.run_as, UserFault)
         self.pid, control = spawn(self._ledger, self.store.fd, self.run_as)
@@ -160,6 +163,7 @@ class Host:
         if self.state is State.CHECKED and self.client is not None:
             self.store.record.accept(self.answer[1])
             self.state = State.RUNNING
+            self.reason = ""
             self._since = time.monotonic()
             self._started = True
             self.store.record.set_up(True)
@@ -185,8 +189,10 @@ class Host:
         return deadline
 
     def refuse(self, faults: list[TableFault]) -> None:
-        """Take back that the check was passed: it clashes with another exporter."""
+        """Leave the exporter down: its check was refused, or it clashes with another."""
         self.faults = faults
+        self.reason = faults[0].message if faults else "refused"
+        self.answered = True
         self.state = State.REFUSED
         self.kill()
 
@@ -233,9 +239,9 @@ class Host:
                 self.answer = message.answer
                 self.wants_samples = message.wants_samples
                 self.state = State.CHECKED
+                self.answered = True
             elif isinstance(message, Failed):
-                self.faults = list(message.faults)
-                self.state = State.REFUSED
+                self.refuse(list(message.faults))
 
     def _hang_up(self) -> None:
         if self.client is not None:
@@ -245,12 +251,15 @@ class Host:
     def _violate(self, what: str) -> None:
         """End a process that does not keep to the protocol; it is replaced after the usual pause."""
         self._violated = True
+        self.reason = what
         self._log.error(f"exporter '{self.name}' {what}; killed")
         self._hang_up()
         self.kill()
 
     def _mismatched(self, error: VersionMismatch) -> None:
-        self._log.error(f"exporter '{self.name}' is down: {error}; restart the daemon")
+        self.reason = f"{error}; restart the daemon"
+        self.answered = True
+        self._log.error(f"exporter '{self.name}' is down: {self.reason}")
         self.state = State.MISMATCHED
         self._hang_up()
         self.kill()
@@ -264,6 +273,7 @@ class Host:
         """The process was reaped."""
         expected = self.state in (State.STOPPING, State.REFUSED, State.MISMATCHED) and not self._violated
         self.pid = 0
+        self.answered = True
         self._hang_up()
         lived = time.monotonic() - self._since
         was = self.state
@@ -280,6 +290,7 @@ class Host:
         self._pause = 1.0 if lived > _HEALTHY else min(_MAX_PAUSE, 2 * self._pause)
         self._due = time.monotonic() + self._pause
         doing = "while it was checked" if was is State.CHECKING else "unasked"
+        self.reason = self.reason or f"ended {doing} ({ended_how(status)})"
         self._log.error(
             f"exporter '{self.name}' ended {doing} ({ended_how(status)}); tried again in {self._pause:.0f} s"
         )
@@ -300,7 +311,8 @@ class Host:
                 self._since = now
                 self.kill()
         elif self.state is State.CHECKING and now - self._since > CHECK_TIMEOUT:
-            self._log.error(f"exporter '{self.name}' hangs: no answer to its check in {CHECK_TIMEOUT:.0f} s; killed")
+            self.reason = f"no answer to its check in {CHECK_TIMEOUT:.0f} s"
+            self._log.error(f"exporter '{self.name}' hangs: {self.reason}; killed")
             self._since = now
             self.kill()
         elif self.state is State.DOWN and self._wanted and now >= self._due and not self.pid:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
+from phoenixdkim.config.summary import Summary
 from phoenixdkim.messages import Codec, Items, Message, Range, Table, Text, clean_text
 
 _PROTOCOL: Final = 1
@@ -68,9 +69,10 @@ class Park(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Ready(Message):
-    """From the leader: all workers serve."""
+class Loaded(Message):
+    """From the leader: the configuration and its keys are good; it waits for ``Serve``."""
 
+    summary: Summary
     workers: Annotated[int, Range(1, 100_000)]
     exporters: Annotated[Mapping[Annotated[str, Text(64)], Table], Items(1000)]
     warnings: _Lines
@@ -78,15 +80,25 @@ class Ready(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Failed(Message):
-    """From the leader: the configuration can't be used, or the workers did not start."""
-
-    lines: _Lines
+class Serve(Message):
+    """To the leader: fork workers."""
 
 
 @dataclass(frozen=True, slots=True)
-class Faults(Message):
-    """From a process that only checks the configuration: what is wrong with it."""
+class Ready(Message):
+    """From the leader: all workers serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workers(Message):
+    """From the leader: the process ids of its workers, whenever they change."""
+
+    pids: Annotated[tuple[Annotated[int, Range(2, 2**22)], ...], Items(1000)]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Message):
+    """From the leader: the configuration can't be used, or the workers did not start."""
 
     lines: _Lines
 
@@ -108,9 +120,14 @@ class WorkerReady(Message):
     """From a worker: it serves."""
 
 
-CODEC: Final = Codec(_PROTOCOL, [Park, Ready, Failed, Faults, Restarted, Parked, WorkerReady])
-FROM_LEADER: Final = (Ready, Failed, Restarted, Parked)
-FROM_WORKER: Final = (WorkerReady, Parked)
+@dataclass(frozen=True, slots=True)
+class Beat(Message):
+    """From a worker, about once a second: it lives."""
+
+
+CODEC: Final = Codec(_PROTOCOL, [Park, Loaded, Serve, Ready, Workers, Failed, Restarted, Parked, WorkerReady, Beat])
+FROM_LEADER: Final = (Loaded, Ready, Workers, Failed, Restarted, Parked)
+FROM_WORKER: Final = (WorkerReady, Parked, Beat)
 
 
 def lines_for_message(lines: Iterable[Any]) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import threading
 import time
 from dataclasses import dataclass
@@ -19,7 +18,9 @@ from typing import Final, NoReturn
 
 from phoenixdkim.channel import Channel
 from phoenixdkim.daemon.descriptors import Shortage
-from phoenixdkim.daemon.messages import Deadlines, Park, Parked, WorkerReady
+from phoenixdkim.daemon.lifeline import LifelineEnd
+from phoenixdkim.daemon.messages import Beat, Deadlines, Park, Parked, WorkerReady
+from phoenixdkim.daemon.signals import ignore_all
 from phoenixdkim.dns import Resolver, ResolverOptions
 from phoenixdkim.ledger import Ledger
 from phoenixdkim.log import Log
@@ -32,35 +33,41 @@ _POLL: Final = 0.2
 _POLL_PARKED: Final = 0.02
 _QUIET: Final = 0.25
 _ORPHAN_DEADLINE: Final = 1.0
+_BEAT: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSetting:
     """All that a worker is made of; it reads nothing else."""
 
-    generation: int
     policy: Policy
     resolver: ResolverOptions
     engine: EngineOptions
-    reload: Deadlines
 
 
 def run_worker(
-    setting: WorkerSetting, control: Channel, listening: socket, ledger: Ledger, stripe: int, log: Log, supervisor: int
+    setting: WorkerSetting,
+    control: Channel,
+    lifeline: LifelineEnd,
+    listening: socket,
+    ledger: Ledger,
+    stripe: int,
+    log: Log,
+    supervisor: int,
 ) -> NoReturn:
     """Be a worker; the process exits in here.
 
     Args:
         setting: the generation's configuration and keys.
         control: our end of the control pipe to the leader.
+        lifeline: shows the supervisor that we live, and has its orders when the leader is gone.
         listening: the shared listening socket.
         ledger: the ledger.
         stripe: our stripe in it.
         log: where the summary lines go.
         supervisor: pid of the supervisor.
     """
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
+    ignore_all()
     ledger.claim(stripe, os.getpid())
     writer = ledger.writer(stripe)
     resolver = Resolver(setting.resolver, setting.policy.limits)
@@ -75,8 +82,13 @@ def run_worker(
     control.send(WorkerReady())
     parked: Deadlines | None = None
     connected = True
+    beat_at = 0.0
     while parked is None:
-        writer.beat(time.monotonic_ns())
+        now = time.monotonic()
+        if now >= beat_at:
+            beat_at = now + _BEAT
+            lifeline.beat()
+            control.send(Beat())
         # For whoever waits beside something else than name servers: a large message, half a packet.
         listener.rouse()
         shortage.look()
@@ -88,10 +100,10 @@ def run_worker(
             connected = not control.ended
         elif not connected:
             time.sleep(_POLL)
-            parked = _orphaned(setting, ledger, supervisor)
+            parked = _orphaned(lifeline, supervisor)
     listener.pause()
     control.send(Parked())
-    _drain(engine, listener, parked, control if connected else None, supervisor)
+    _drain(engine, listener, parked, control if connected else None, lifeline, supervisor)
     log.give_up()
     os._exit(0)
 
@@ -102,13 +114,12 @@ def _serve(engine: Engine, log: Log) -> None:
     os._exit(EXIT_SOFTWARE)
 
 
-def _orphaned(setting: WorkerSetting, ledger: Ledger, supervisor: int) -> Deadlines | None:
-    """What a worker whose leader is gone should do: go on until a newer generation serves, or the daemon is gone."""
+def _orphaned(lifeline: LifelineEnd, supervisor: int) -> Deadlines | None:
+    """Return how to end for a worker whose leader is gone; None: go on until the supervisor says otherwise."""
     if os.getppid() != supervisor:
         return Deadlines(0, _ORPHAN_DEADLINE, True)
-    if ledger.live_generation > setting.generation:
-        return setting.reload
-    return None
+    orders = lifeline.orders()
+    return orders[0] if orders else None
 
 
 def _is_empty(listener: Listener) -> bool:
@@ -119,14 +130,26 @@ def _is_empty(listener: Listener) -> bool:
         return False
 
 
-def _drain(engine: Engine, listener: Listener, deadlines: Deadlines, control: Channel | None, supervisor: int) -> None:
+def _drain(
+    engine: Engine,
+    listener: Listener,
+    deadlines: Deadlines,
+    control: Channel | None,
+    lifeline: LifelineEnd,
+    supervisor: int,
+) -> None:
     begun = time.monotonic()
+    beat_at = begun
+    obeyed = 0
     hard = begun + deadlines.hard
     soft = begun + deadlines.soft
     empty = 0
     quiet_since: float | None = None
     while True:
         now = time.monotonic()
+        if now >= beat_at:
+            beat_at = now + _BEAT
+            lifeline.beat()
         listener.rouse()
         if now >= soft:
             engine.closing = True
@@ -145,6 +168,11 @@ def _drain(engine: Engine, listener: Listener, deadlines: Deadlines, control: Ch
             time.sleep(_POLL_PARKED)
             if os.getppid() != supervisor:
                 hard = min(hard, now + _ORPHAN_DEADLINE)
+            orders = lifeline.orders()
+            for again in orders[obeyed:]:
+                deadlines = again
+                soft, hard = min(soft, now + again.soft), min(hard, now + again.hard)
+            obeyed = len(orders)
         elif select.select([control], [], [], _POLL_PARKED)[0]:
             message = control.receive((Park,))
             if message is not None:
