@@ -25,7 +25,8 @@ CONTRACT = {
         "counter",
         {
             "reason": "not_trusted no_rule no_from multiple_from invalid_from bare_cr_or_lf line_too_long"
-            " eight_bit hidden_header_name header_too_large signing_error signing_off overloaded closing internal_error"
+            " eight_bit hidden_header_name header_too_large key_missing signing_error signing_off"
+            " overloaded closing internal_error"
         },
     ),
     "message_duration_seconds": ("histogram", {"action": "sign verify pass error"}),

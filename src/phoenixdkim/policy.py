@@ -31,6 +31,21 @@ from phoenixdkim.dkim.verify import FromPolicy, LengthPolicy
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Keys = tuple[SigningKey, ...]
 
+
+@dataclass(frozen=True, slots=True)
+class MissingKeys:
+    """Stands for the keys of a rule when none of them can be used.
+
+    Attributes:
+        names: the rule's keys, by their names in the configuration.
+    """
+
+    names: tuple[str, ...]
+
+
+RuleKeys = Keys | MissingKeys
+"""What a rule signs with. A rule always has keys, so no tuple in a table is empty."""
+
 _CACHED_CLIENTS: Final = 4096
 
 
@@ -122,13 +137,13 @@ def parse_pattern(text: str) -> Pattern:
 class SigningTable:
     """Signing rules, by kind of pattern; the keys of the dictionaries are in lower case and ASCII."""
 
-    addresses: Mapping[tuple[bytes, bytes], Keys] = field(default_factory=dict)
-    domains: Mapping[bytes, Keys] = field(default_factory=dict)
-    below: Mapping[bytes, Keys] = field(default_factory=dict)
-    everyone: Keys = ()
+    addresses: Mapping[tuple[bytes, bytes], RuleKeys] = field(default_factory=dict)
+    domains: Mapping[bytes, RuleKeys] = field(default_factory=dict)
+    below: Mapping[bytes, RuleKeys] = field(default_factory=dict)
+    everyone: RuleKeys = ()
 
     @classmethod
-    def of(cls, rules: Mapping[Pattern, Keys]) -> SigningTable:
+    def of(cls, rules: Mapping[Pattern, RuleKeys]) -> SigningTable:
         """Sort rules into a table."""
         addresses = {(pattern.local, pattern.domain): keys for pattern, keys in rules.items() if pattern.local}
         domains = {
@@ -139,7 +154,7 @@ class SigningTable:
         below = {pattern.domain: keys for pattern, keys in rules.items() if pattern.below}
         return cls(addresses, domains, below, rules.get(Pattern(b"", b"", False), ()))
 
-    def find(self, address: bytes) -> Keys:
+    def find(self, address: bytes) -> RuleKeys:
         """Keys of the most specific rule that matches ``local@domain``; none when no rule does."""
         local, _, domain = address.rpartition(b"@")
         domain = domain.lower().rstrip(b".")
@@ -240,7 +255,7 @@ class Policy:
             return True
         return address is not None and bool(self.keep_from) and bool(self._kept_address(address))  # type: ignore[attr-defined]
 
-    def keys_for(self, address: bytes) -> Keys:
+    def keys_for(self, address: bytes) -> RuleKeys:
         """Keys that sign for the author ``local@domain``, in the rule's order; none when no rule matches."""
         return self.table.find(address)
 

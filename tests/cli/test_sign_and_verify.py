@@ -193,6 +193,31 @@ def test_faults_of_the_configuration_are_exit_78(house: Path, call: Call) -> Non
     assert call(MESSAGE, "verify", "--nameserver", "ns.example.com")[0] == 2
 
 
+def test_sign_loads_only_the_keys_of_the_rule(house: Path, call: Call) -> None:
+    """What is wrong with the key of another domain does not matter."""
+    with (house / "conf.toml").open("a") as file:
+        file.write('[[signing.rules]]\nfrom = "*@example.net"\nkeys = ["net"]\n')
+        file.write(f'[keys.net]\ndomain = "example.net"\nselector = "s"\nfile = "{house}/none.pem"\n')
+    status, out, errors = call(MESSAGE, "sign", "-c", f"{house}/conf.toml")
+    assert (status, errors) == (0, "") and out.count(b"DKIM-Signature:") == 2
+    status, out, errors = call(MESSAGE.replace(b"@example.com>", b"@example.net>"), "sign", "-c", f"{house}/conf.toml")
+    assert (status, out) == (78, b"") and "keys.net.file" in errors
+    status, out, errors = call(MESSAGE.replace(b"@example.com>", b"@example.org>"), "sign", "-c", f"{house}/conf.toml")
+    assert (status, out) == (1, MESSAGE.replace(b"@example.com>", b"@example.org>")) and "no_rule" in errors
+
+
+def test_sign_with_missing_keys_that_are_tolerated(house: Path, call: Call) -> None:
+    text = (house / "conf.toml").read_text().replace("[signing]", '[signing]\non_missing_key = "tempfail"')
+    (house / "conf.toml").write_text(text)
+    (house / "ed.pem").unlink()
+    status, out, errors = call(MESSAGE, "sign", "-c", f"{house}/conf.toml")
+    assert (status, errors) == (0, "") and out.count(b"DKIM-Signature:") == 1
+    (house / "rsa.pem").unlink()
+    status, out, errors = call(MESSAGE, "sign", "-c", f"{house}/conf.toml")
+    assert (status, out) == (1, MESSAGE)
+    assert "not signed: key_missing" in errors and "keys.rsa.file" in errors and "keys.ed.file" in errors
+
+
 def test_verify_needs_no_private_key(house: Path, call: Call) -> None:
     data = signed(house, call)
     (house / "ed.pem").unlink()

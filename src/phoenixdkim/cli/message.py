@@ -40,14 +40,24 @@ def process(data: bytes, policy: Policy, client: Client, now: int, look_up: Look
         now: Unix time in seconds.
         look_up: gets the key records that the session needs.
     """
+    session, names, body = _begun(data, policy, client, now)
+    for at in range(0, len(body), _CHUNK):
+        session.body(body[at : at + _CHUNK])
+    return session.end_of_message(look_up(names) if names else {})
+
+
+def missing_keys(data: bytes, policy: Policy, client: Client, now: int) -> tuple[str, ...]:
+    """Return the names of the keys that would sign a message, if ``policy`` has none of them loaded."""
+    return _begun(data, policy, client, now)[0].missing_keys
+
+
+def _begun(data: bytes, policy: Policy, client: Client, now: int) -> tuple[MessageSession, tuple[bytes, ...], bytes]:
+    """A session that has the header; the names of the key records that it needs; the body."""
     fields, body = parse_message(crlf(data))
     session = MessageSession(policy, client, now)
     for field in fields:
         session.header(field.name, field.value)
-    names = session.end_of_headers()
-    for at in range(0, len(body), _CHUNK):
-        session.body(body[at : at + _CHUNK])
-    return session.end_of_message(look_up(names) if names else {})
+    return session, session.end_of_headers(), body
 
 
 def timestamp(text: str) -> int:

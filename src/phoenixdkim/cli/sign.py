@@ -6,16 +6,19 @@ import argparse
 import dataclasses
 import sys
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from phoenixdkim.cli import DEFAULT_CONFIG
-from phoenixdkim.cli.message import no_keys, process, read_message, timestamp
+from phoenixdkim.cli.message import missing_keys, no_keys, process, read_message, timestamp
 from phoenixdkim.config.build import build
-from phoenixdkim.config.load import read
+from phoenixdkim.config.faults import Fault
+from phoenixdkim.config.load import Loaded, read
 from phoenixdkim.dkim.addresses import ADDRESS_FAULTS
-from phoenixdkim.dkim.results import UNSIGNED_REASONS
+from phoenixdkim.dkim.results import UNSIGNED_REASONS, UnsignedReason
 from phoenixdkim.milter.outcome import InsertField
 from phoenixdkim.milter.session import Client
+from phoenixdkim.policy import Policy
 
 NAME: Final = "sign"
 HELP: Final = (
@@ -38,20 +41,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
     loaded = read(args.config, None)
-    faults, policy = list(loaded.faults), None
-    if loaded.config is not None:
-        policy, _, more = build(loaded.config, uid_is_root=False, loaded=loaded)
-        faults += more
-    for fault in faults:
-        if fault.is_error:
-            print(fault, file=sys.stderr)
+    # First without keys: the rule that matches names the few that have to be loaded.
+    policy, faults = _policy(loaded, ())
     if policy is None:
-        return EXIT_CONFIG
+        return _refused(faults)
     data = read_message()
-    # Whoever can read the keys may sign: trust in clients is the daemon's matter.
-    policy = dataclasses.replace(policy, trust_authenticated=True, verifying=False)
+    client = Client(authenticated=True)
     now = int(time.time()) if args.now is None else args.now
-    outcome = process(data, policy, Client(authenticated=True), now, no_keys)
+    if names := missing_keys(data, policy, client, now):
+        policy, faults = _policy(loaded, names)
+        if policy is None:
+            return _refused(faults)
+    outcome = process(data, policy, client, now, no_keys)
     made = [edit for edit in outcome.edits if isinstance(edit, InsertField)]
     end = b"\r\n" if b"\r\n" in data else b"\n"
     # Each was to be inserted above those before it.
@@ -66,6 +67,27 @@ def run(args: argparse.Namespace) -> int:
         reason = f"{outcome.unsigned}: {UNSIGNED_REASONS[outcome.unsigned]}"
         if outcome.address_fault is not None:
             reason += f" ({outcome.address_fault}: {ADDRESS_FAULTS[outcome.address_fault]})"
+        if outcome.unsigned is UnsignedReason.KEY_MISSING:
+            for fault in faults:
+                print(fault, file=sys.stderr)
         print(f"phoenixdkim sign: not signed: {reason}", file=sys.stderr)
         return 1
     return 0
+
+
+def _policy(loaded: Loaded, key_names: Sequence[str]) -> tuple[Policy | None, list[Fault]]:
+    """The policy with these keys loaded, None if the configuration has errors; and all errors and warnings."""
+    if loaded.config is None:
+        return None, list(loaded.faults)
+    policy, _, faults = build(loaded.config, uid_is_root=False, loaded=loaded, key_names=key_names)
+    if policy is not None:
+        # Who can read the keys may sign; which clients are trusted is for the daemon to decide.
+        policy = dataclasses.replace(policy, trust_authenticated=True, verifying=False)
+    return policy, [*loaded.faults, *faults]
+
+
+def _refused(faults: Sequence[Fault]) -> int:
+    for fault in faults:
+        if fault.is_error:
+            print(fault, file=sys.stderr)
+    return EXIT_CONFIG

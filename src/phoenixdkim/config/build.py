@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
 import os
 import pwd
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 
 from pydantic import ValidationError
 
@@ -15,19 +14,25 @@ from phoenixdkim.config.exporter_users import user_faults
 from phoenixdkim.config.faults import Fault, Severity, nearest, shown
 from phoenixdkim.config.load import Loaded
 from phoenixdkim.config.model import Config
+from phoenixdkim.config.signing_keys import Progress, load_keys, no_progress
 from phoenixdkim.dkim.canonical import Canonicalization
 from phoenixdkim.dkim.limits import Limits
 from phoenixdkim.dkim.results import Result
-from phoenixdkim.dkim.sign import SigningKey, SignOptions
+from phoenixdkim.dkim.sign import SignOptions
 from phoenixdkim.dns.options import ResolverOptions
 from phoenixdkim.dns.zone import Zone, ZoneError
 from phoenixdkim.exporters.users import identity, useradd
-from phoenixdkim.keystore import KeyStore, KeyStoreError, algorithm_of
-from phoenixdkim.policy import Disposition, Policy, SigningTable, ascii_domain, parse_pattern
+from phoenixdkim.policy import Disposition, Policy, SigningTable
 
 
 def build(
-    config: Config, *, uid_is_root: bool, loaded: Loaded, host_name: Callable[[], str] = socket.gethostname
+    config: Config,
+    *,
+    uid_is_root: bool,
+    loaded: Loaded,
+    host_name: Callable[[], str] = socket.gethostname,
+    key_names: Collection[str] | None = None,
+    progress: Progress = no_progress,
 ) -> tuple[Policy | None, ResolverOptions, tuple[Fault, ...]]:
     """Load the keys and make the policy.
 
@@ -36,6 +41,8 @@ def build(
         uid_is_root: the daemon is started as root and will become other users: they must exist.
         loaded: where ``config`` came from, to locate faults.
         host_name: default of ``verifying.authserv_id``.
+        key_names: keys to load; None for all. A rule without any of them counts as one whose keys are missing.
+        progress: is called with the name of each key before it is loaded, and with an empty one at the end.
 
     Returns:
         The policy, None when there is an error; resolver options; all faults.
@@ -47,7 +54,8 @@ def build(
         owners |= _worker_user(config, loaded, missing)
         faults += missing if uid_is_root else ()
     faults += [loaded.fault(*found) for found in user_faults(config, root=uid_is_root)]
-    keys = _load_keys(config, loaded, frozenset(owners), faults)
+    keys, key_faults = load_keys(config, loaded, frozenset(owners), key_names, progress)
+    faults += key_faults
     resolver = _resolver_options(config)
     if resolver.zone is not None:
         try:
@@ -61,13 +69,12 @@ def build(
     if any(fault.is_error for fault in faults):
         return None, resolver, tuple(faults)
     signing, verifying = config.signing, config.verifying
-    rules = {parse_pattern(rule.from_): _rule_keys(rule.keys, rule.identity, keys) for rule in signing.rules}
     header, _, body = signing.canonicalization.partition("/")
     policy = Policy(
         authserv_id=name.encode("ascii", "replace"),
         signing=signing.enabled and bool(signing.rules),
         verifying=verifying.enabled,
-        table=SigningTable.of(rules),
+        table=SigningTable.of(keys.rules(config)),
         networks=tuple(ipaddress.ip_network(text) for text in signing.trusted),
         trust_authenticated=signing.trust_authenticated,
         limits=Limits(**config.limits.model_dump()),
@@ -125,7 +132,7 @@ def faults_of_parts(loaded: Loaded, *, uid_is_root: bool) -> tuple[Fault, ...]:
         if not isinstance(value, dict):
             continue
         if name == "signing":
-            value = {option: value[option] for option in ("key_permissions",) if option in value}
+            value = {option: value[option] for option in ("key_permissions", "on_missing_key") if option in value}
         if name == "keys":
             value = {key: table for key, table in value.items() if _fits({"keys": {key: table}})}
         if _fits({name: value}):
@@ -140,34 +147,3 @@ def _fits(tables: dict[str, object]) -> bool:
     except ValidationError:
         return False
     return True
-
-
-def _load_keys(config: Config, loaded: Loaded, owners: frozenset[int], faults: list[Fault]) -> dict[str, SigningKey]:
-    keys = {}
-    store = KeyStore(config.signing.key_permissions, owners, Limits(**config.limits.model_dump()))
-    for name, key in config.keys.items():
-        path = ("keys", name, "file")
-        try:
-            found = store.load(key.file)
-        except KeyStoreError as error:
-            faults.append(loaded.fault(path, str(error.fault)))
-            continue
-        faults += [loaded.fault(path, str(warning), Severity.WARNING) for warning in found.warnings]
-        keys[name] = SigningKey(
-            name,
-            ascii_domain(key.domain),
-            ascii_domain(key.selector),
-            algorithm_of(found.private),
-            found.private,
-            first=found.first,
-        )
-    return keys
-
-
-def _rule_keys(names: Sequence[str], identity: str, keys: dict[str, SigningKey]) -> tuple[SigningKey, ...]:
-    chosen = tuple(keys[name] for name in names)
-    if not identity:
-        return chosen
-    local, _, domain = identity.rpartition("@")
-    value = local.encode("ascii") + b"@" + ascii_domain(domain)
-    return tuple(dataclasses.replace(key, identity=value) for key in chosen)

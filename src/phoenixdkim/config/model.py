@@ -19,7 +19,7 @@ from phoenixdkim.dkim.verify import FromPolicy, LengthPolicy
 from phoenixdkim.dns.options import ResolverOptions, parse_nameserver
 from phoenixdkim.dns.validation import probe_name
 from phoenixdkim.exporters.users import DEFAULT_UIDS, parse_uids
-from phoenixdkim.keystore import Permissions
+from phoenixdkim.keystore import OnMissingKey, Permissions
 from phoenixdkim.log import Destination
 from phoenixdkim.policy import Disposition, RemoveForged, ascii_domain, parse_pattern
 
@@ -323,6 +323,10 @@ class Signing(Table):
     key_permissions: Annotated[Permissions, _Lax] = Permissions.STRICT
     """What happens when others can read or replace a private key's file: ``strict`` refuses, ``warn`` warns, ``off``
     does not look."""
+    on_missing_key: Annotated[OnMissingKey, _Lax] = OnMissingKey.REFUSE
+    """What happens when a private key cannot be used: its file is absent, unreadable or damaged, the key too short, or
+    its permissions are refused. ``refuse`` refuses the start or reload. ``tempfail`` warns, and defers mail of trusted
+    clients with 451 while no key of the rule for its author can be used; all other mail is processed."""
     rules: Annotated[tuple[Rule, ...], _Lax] = ()
     """Signing rules, each a table ``[[signing.rules]]``."""
 
@@ -335,7 +339,8 @@ class Key(Table):
     selector: Annotated[str, AfterValidator(_selector)]
     """Selector (s=). The key record is at SELECTOR._domainkey.DOMAIN."""
     file: Annotated[str, AfterValidator(_file)]
-    """Absolute path of the private key, in PEM: PKCS#1, PKCS#8 or Ed25519. Its kind decides the algorithm."""
+    """Absolute path of the private key; symbolic links are followed. PEM (PKCS#1 or PKCS#8; RSA or Ed25519), or base64
+    as dkimpy and rspamd write Ed25519 keys. The key decides the algorithm."""
 
 
 class Verifying(Table):

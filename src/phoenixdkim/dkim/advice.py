@@ -90,6 +90,8 @@ UNSIGNED_ADVICE: Final[dict[UnsignedReason, str]] = {
     UnsignedReason.EIGHT_BIT: "The program that sends it has to encode the body; or set signing.eight_bit to sign.",
     UnsignedReason.HIDDEN_HEADER_NAME: "The program that sends it has to use ASCII in names of header fields.",
     UnsignedReason.HEADER_TOO_LARGE: "Raise limits.max_header_fields or limits.max_header_octets if it is honest mail.",
+    UnsignedReason.KEY_MISSING: "Run phoenixdkim check, which names the key, its file and the error; correct it and"
+    " reload. Only with signing.on_missing_key 'tempfail'.",
     UnsignedReason.SIGNING_ERROR: "Look into the log, and run phoenixdkim check.",
     UnsignedReason.SIGNING_OFF: "Add signing.rules if this host is to sign.",
     UnsignedReason.OVERLOADED: "Add workers (milter.workers) or raise milter.max_sessions.",

@@ -210,6 +210,7 @@ class UnsignedReason(StrEnum):
     EIGHT_BIT = "eight_bit"
     HIDDEN_HEADER_NAME = "hidden_header_name"
     HEADER_TOO_LARGE = "header_too_large"
+    KEY_MISSING = "key_missing"
     SIGNING_ERROR = "signing_error"
     SIGNING_OFF = "signing_off"
     OVERLOADED = "overloaded"
@@ -228,6 +229,7 @@ UNSIGNED_REASONS: Final[dict[UnsignedReason, str]] = {
     UnsignedReason.EIGHT_BIT: "the body has octets above 127, and signing.eight_bit is 'leave'",
     UnsignedReason.HIDDEN_HEADER_NAME: "a header field name is not ASCII, so the header could not be seen whole",
     UnsignedReason.HEADER_TOO_LARGE: "the header has more fields or octets than the limits allow",
+    UnsignedReason.KEY_MISSING: "no key of the signing rule can be used; the message is deferred",
     UnsignedReason.SIGNING_ERROR: "every key that should sign failed",
     UnsignedReason.SIGNING_OFF: "no signing rule is configured",
     UnsignedReason.OVERLOADED: "the worker has more sessions than milter.max_sessions; the client is to come again",

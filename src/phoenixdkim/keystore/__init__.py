@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phoenixdkim.keystore.faults import KeyFault, KeyStoreError, Permissions
+from phoenixdkim.keystore.faults import KeyFault, KeyStoreError, OnMissingKey, Permissions
 from phoenixdkim.keystore.formats import PrivateKey, algorithm_of
 from phoenixdkim.keystore.generate import make_private_key, public_record
 from phoenixdkim.keystore.store import KeyStore, LoadedKey, load_private_key
@@ -12,6 +12,7 @@ __all__ = [
     "KeyStore",
     "KeyStoreError",
     "LoadedKey",
+    "OnMissingKey",
     "Permissions",
     "PrivateKey",
     "algorithm_of",

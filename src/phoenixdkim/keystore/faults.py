@@ -14,6 +14,13 @@ class Permissions(StrEnum):
     OFF = "off"
 
 
+class OnMissingKey(StrEnum):
+    """What to do about a key that cannot be used."""
+
+    REFUSE = "refuse"
+    TEMPFAIL = "tempfail"
+
+
 @dataclass(frozen=True, slots=True)
 class KeyFault:
     """An error of a key file.

@@ -11,7 +11,8 @@ and ends with an ``Outcome``. It opens nothing, waits for nothing and knows no m
     outcome = session.end_of_message(answers)
 
 Signing or verifying. A message is signed when its client is trusted (a trusted network, or authenticated) and a
-signing rule has keys for the author of its one From field. Every other message is verified. Either way, fields that
+signing rule has keys for the author of its one From field. While none of the rule's keys can be used
+(``signing.on_missing_key``), such a message is deferred. Every other message is verified. Either way, fields that
 claim our name in Authentication-Results are removed.
 """
 
@@ -32,7 +33,7 @@ from phoenixdkim.dkim.verify import Verifier, determinative
 from phoenixdkim.events import Action, Stage
 from phoenixdkim.milter.outcome import DeleteField, Edit, InsertField, Outcome, SignatureMade, SmtpReply
 from phoenixdkim.milter.removals import Removals
-from phoenixdkim.policy import Disposition, Policy
+from phoenixdkim.policy import Disposition, MissingKeys, Policy
 
 _SIGNATURE: Final = b"dkim-signature"
 _READ_BEYOND: Final = 65536
@@ -41,6 +42,8 @@ _REFUSALS: Final = {
     Disposition.TEMPFAIL: SmtpReply("451", "4.7.5", "DKIM result {result}, try again later"),
     Disposition.REJECT: SmtpReply("550", "5.7.20", "message refused by DKIM policy, result {result}"),
 }
+
+_KEY_MISSING: Final = SmtpReply("451", "4.7.5", "signing key not available, try again later")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class MessageSession:
         "_verifier",
         "fields",
         "key_names",
+        "missing_keys",
         "removals",
     )
 
@@ -92,6 +96,8 @@ class MessageSession:
         self.fields: list[HeaderField] = []
         self.key_names: tuple[bytes, ...] = ()
         """DNS names of the key records that are needed; known after ``end_of_headers``."""
+        self.missing_keys: tuple[str, ...] = ()
+        """Names of the private keys of the author's rule, if none can be used; known after ``end_of_headers``."""
         self._octets = 0
         self._cut = False
         self._beyond = 0
@@ -151,7 +157,7 @@ class MessageSession:
         if keys:
             self._signer = Signer(self.fields, keys, policy.sign_options, self._now)
             return ()
-        if not policy.verifying:
+        if self.missing_keys or not policy.verifying:
             return ()
         self._verifier = Verifier(
             self.fields,
@@ -196,6 +202,10 @@ class MessageSession:
         if any(self._policy.keys_for(author) != keys for author in authors[1:]):
             self._unsigned = UnsignedReason.MULTIPLE_FROM
             return ()
+        if isinstance(keys, MissingKeys):
+            self._unsigned = UnsignedReason.KEY_MISSING
+            self.missing_keys = keys.names
+            return ()
         if not keys:
             self._unsigned = UnsignedReason.NO_RULE
         return keys
@@ -230,6 +240,11 @@ class MessageSession:
             outcome = self._signed(self._signer)
         elif self._verifier is not None:
             outcome = self._verified(self._verifier, answers)
+        elif self.missing_keys:
+            domain = _domain(self._author)
+            return Outcome(
+                Action.PASS, Disposition.TEMPFAIL, unsigned=self._unsigned, domain=domain, reply=_KEY_MISSING
+            )
         else:
             outcome = Outcome(Action.PASS, unsigned=self._unsigned, domain=_domain(self._author))
         return dataclasses.replace(
