@@ -6,6 +6,7 @@ Here the core knows the exporters of its own project by name. What an option of 
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -14,10 +15,14 @@ from pydantic import ValidationError
 
 from phoenixdkim.config.faults import Severity, shown, wording
 from phoenixdkim.config.locate import Path
+from phoenixdkim.exporters.client import table_faults
 from phoenixdkim.options import ProcessOptions, process_options
 
 MAX_EXPORTERS: Final = 100
 """Each exporter gets two descriptors of every other; a message carries up to 250."""
+MAX_NAME: Final = 64
+_MAX_OCTETS: Final = 131_072
+"""The supervisor gets all tables in one message."""
 
 Found = tuple[Path, str, Severity]
 
@@ -25,7 +30,7 @@ Found = tuple[Path, str, Severity]
 def check_exporters(exporters: Mapping[str, object]) -> Iterator[Found]:
     """What is wrong with the names of ``[exporters.NAME]`` tables, and with some of them together."""
     for name in exporters:
-        if not name or len(name) > 64 or not all(c.isascii() and (c.isalnum() or c in "_-") for c in name):
+        if not name or len(name) > MAX_NAME or not all(c.isascii() and (c.isalnum() or c in "_-") for c in name):
             yield (
                 ("exporters", name),
                 f"{shown(name)} is no name for an exporter; write up to 64 letters, digits, '_' and '-'",
@@ -40,6 +45,8 @@ def check_exporters(exporters: Mapping[str, object]) -> Iterator[Found]:
     for name, table in exporters.items():
         if isinstance(table, dict):
             yield from _process_options(name, table)
+            yield from _unsendable(name, table)
+    yield from _too_large(exporters)
     yield from _one_directory(exporters)
     yield from _both_scraped(exporters)
     yield from _wide(exporters)
@@ -55,6 +62,19 @@ def _process_options(name: str, table: Mapping[str, object]) -> Iterator[Found]:
                 entry["type"], entry["msg"], shown(entry["input"]), tuple(ProcessOptions.model_fields), option
             )
             yield ("exporters", name, option), words, Severity.ERROR
+
+
+def _unsendable(name: str, table: Mapping[str, object]) -> Iterator[Found]:
+    """Values that an exporter's process cannot get: dates, numbers that are not finite, too much of anything."""
+    for fault in table_faults(name[:MAX_NAME], table):
+        yield ("exporters", name, *fault.path[1:]), fault.message, Severity.ERROR
+
+
+def _too_large(exporters: Mapping[str, object]) -> Iterator[Found]:
+    octets = len(json.dumps(exporters, default=str))
+    if octets > _MAX_OCTETS:
+        message = f"the tables have {octets} octets together; {_MAX_OCTETS} is the most"
+        yield ("exporters",), message, Severity.ERROR
 
 
 def _of_type(exporters: Mapping[str, object], kind: str) -> dict[str, Mapping[str, object]]:

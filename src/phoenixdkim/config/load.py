@@ -6,7 +6,7 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,6 +26,8 @@ from phoenixdkim.options import ProcessOptions
 CheckExporters = Callable[[Mapping[str, Mapping[str, object]], Rules], Sequence[TableFault]]
 
 _POSITION: Final = re.compile(r"^(.{0,2000}) \(at (?:line (\d+), column (\d+)|end of document)\)$", re.DOTALL)
+_DIGITS: Final = re.compile(r"[0-9][0-9_]{4300}")
+_TOO_LARGE: Final = "the number needs more than 64 bits; write a smaller one"
 _REMOVED: Final[Mapping[Path, str]] = {
     (
         "process",
@@ -99,6 +101,11 @@ def read_text(text: str, path: str, check_exporters: CheckExporters | None = Non
         return Loaded(None, (_syntax_fault(path, text, str(error)),), path, text)
     except RecursionError:
         return Loaded(None, (Fault(path, 0, (), "brackets are nested too deeply"),), path, text)
+    except ValueError:
+        # Python converts no decimal number of more than 4300 digits.
+        digits = _DIGITS.search(text)
+        line = text.count("\n", 0, digits.start()) + 1 if digits else 0
+        return Loaded(None, (Fault(path, line, (), _TOO_LARGE),), path, text)
     if not tables:
         message = (
             "has no table, so nothing would be signed; restore the file, or start from"
@@ -106,6 +113,8 @@ def read_text(text: str, path: str, check_exporters: CheckExporters | None = Non
         )
         return Loaded(None, (Fault(path, 0, (), message),), path, text)
     found = Loaded(None, (), path, text, locate(text.replace("\r\n", "\n")))
+    if large := [found.fault(place, _TOO_LARGE) for place in _large_numbers(tables, ())]:
+        return Loaded(None, tuple(large), path, text, found.lines)
     config: Config | None = None
     faults: list[Fault] = []
     try:
@@ -137,6 +146,16 @@ def read_text(text: str, path: str, check_exporters: CheckExporters | None = Non
         config = None
     ordered = sorted(dict.fromkeys(faults), key=lambda fault: fault.line)
     return Loaded(config, tuple(ordered), path, text, found.lines, tables)
+
+
+def _large_numbers(value: object, path: Path) -> Iterator[Path]:
+    """Places of whole numbers that TOML does not allow (TOML 1.0, Integer)."""
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            yield path
+    elif isinstance(value, (dict, list)):
+        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _large_numbers(one, (*path, key))
 
 
 def _syntax_fault(path: str, text: str, message: str) -> Fault:

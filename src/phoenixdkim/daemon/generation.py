@@ -43,7 +43,6 @@ from phoenixdkim.daemon.messages import (
 )
 from phoenixdkim.daemon.signals import ignore_all
 from phoenixdkim.daemon.worker import EXIT_SOFTWARE, WorkerSetting, run_worker
-from phoenixdkim.exporters.client import table_faults
 from phoenixdkim.exporters.users import Identity, identity
 from phoenixdkim.ledger import MAX_WORKERS, Ledger
 from phoenixdkim.log import Destination, Facility, Level, Log
@@ -261,8 +260,6 @@ def lead(
     if config is not None:
         policy, resolver, more = build(config, uid_is_root=root, loaded=loaded)
         faults += more
-        unsent = [fault for name, table in config.exporters.items() for fault in table_faults(name, table)]
-        faults += [loaded.locate_exporter_fault(fault) for fault in unsent]
     else:
         faults += faults_of_parts(loaded, uid_is_root=root)
     faults = sorted(dict.fromkeys(faults), key=lambda fault: fault.line)
