@@ -140,6 +140,50 @@ def test_s13_trusted_networks(address: str | None, trusted: bool) -> None:
     assert rules.trusted(address, False) is trusted  # from the cache
 
 
+A = {"{daemon_name}": frozenset({"ORIGINATING", "submission"})}
+SET = {"{auth_authen}": frozenset[str]()}
+
+
+@pytest.mark.parametrize(
+    ("trusted", "required", "macros", "address", "authenticated", "expected"),
+    [
+        # One trusted macro is an alternative to networks and authentication.
+        (A, {}, {"{daemon_name}": "ORIGINATING"}, "203.0.113.9", False, True),
+        (A, {}, {"{daemon_name}": "submission"}, None, False, True),
+        (A, {}, {"{daemon_name}": "originating"}, "203.0.113.9", False, False),
+        (A, {}, {"{daemon_name}": "ORIGINATING "}, "203.0.113.9", False, False),
+        (A, {}, {"{daemon_name}": ""}, "203.0.113.9", False, False),
+        (A, {}, {}, "203.0.113.9", False, False),
+        (A, {}, {"v": "ORIGINATING"}, "203.0.113.9", False, False),
+        (A, {}, {"{daemon_name}": "smtpd"}, "10.0.0.1", False, True),
+        (A, {}, {}, "203.0.113.9", True, True),
+        ({**A, **SET}, {}, {"{auth_authen}": "joe"}, "203.0.113.9", False, True),
+        (SET, {}, {"{auth_authen}": ""}, "203.0.113.9", False, False),
+        # All required macros are a condition on each of the three.
+        ({}, A, {"{daemon_name}": "ORIGINATING"}, "10.0.0.1", False, True),
+        ({}, A, {"{daemon_name}": "reinjection"}, "10.0.0.1", False, False),
+        ({}, A, {"{daemon_name}": "reinjection"}, "203.0.113.9", True, False),
+        ({}, A, {}, "10.0.0.1", True, False),
+        ({}, A, {"{daemon_name}": "ORIGINATING"}, "203.0.113.9", False, False),
+        ({}, {**A, **SET}, {"{daemon_name}": "ORIGINATING"}, "10.0.0.1", False, False),
+        ({}, {**A, **SET}, {"{daemon_name}": "submission", "{auth_authen}": "j"}, "10.0.0.1", False, True),
+        (A, SET, {"{daemon_name}": "ORIGINATING"}, "203.0.113.9", False, False),
+        (A, SET, {"{daemon_name}": "ORIGINATING", "{auth_authen}": "j"}, "203.0.113.9", False, True),
+    ],
+)
+def test_s13_macros(
+    trusted: dict[str, frozenset[str]],
+    required: dict[str, frozenset[str]],
+    macros: dict[str, str],
+    address: str | None,
+    authenticated: bool,
+    expected: bool,
+) -> None:
+    rules = policy(networks=("10.0.0.0/8",), trusted_macros=trusted, required_macros=required)
+    assert rules.trusted(address, authenticated, macros) is expected
+    assert set(rules.macro_names) == {*trusted, *required}
+
+
 def test_s13_authenticated_clients_are_trusted_unless_told_otherwise() -> None:
     """S13"""
     assert policy().trusted(None, True)

@@ -26,6 +26,9 @@ ALL_OPTS: int
 ADDHDRS: int
 CHGHDRS: int
 QUARANTINE: int
+SETSYMLIST: int
+M_CONNECT: int
+M_ENVFROM: int
 P_NOCONNECT: int
 P_NOHELO: int
 P_NOMAIL: int

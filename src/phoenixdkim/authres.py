@@ -18,6 +18,7 @@ _LINE: Final = 76
 _MAX_VALUE: Final = 900
 """Octets of a value as written: nothing in it can be folded, and a line has 998."""
 _TOKEN: Final = frozenset((string.ascii_letters + string.digits + "!#$%&'*+-.^_`{|}~").encode())
+_MAX_ID: Final = 255
 _PVALUE: Final = _TOKEN | frozenset(b"@")
 _SPACE: Final = re.compile(rb"(?:[ \t\r\n]+|\([^()\\]*\)){1,64}")
 """White space and plain comments; the others are read octet by octet."""
@@ -34,6 +35,11 @@ _IN_COMMENT: Final = re.compile(rb"[^()\\]+")
 _IN_QUOTED: Final = re.compile(rb'[^"\\]+')
 _IN_WORD: Final = re.compile(rb'[^ \t\r\n();"=/]+')
 _IN_VALUE: Final = re.compile(rb'[^ \t\r\n();"]+')
+
+
+def is_authserv_id(name: bytes) -> bool:
+    """Return whether this can be our authserv-id: a token (RFC 8601 section 2.2), at most 255 octets."""
+    return 0 < len(name) <= _MAX_ID and _TOKEN.issuperset(name)
 
 
 class AuthResSyntaxError(ValueError):

@@ -45,8 +45,10 @@ class MissingKeys:
 
 RuleKeys = Keys | MissingKeys
 """What a rule signs with. A rule always has keys, so no tuple in a table is empty."""
+MacroConditions = Mapping[str, frozenset[str]]
 
 _CACHED_CLIENTS: Final = 4096
+_NO_MACROS: Final[Mapping[str, str]] = {}
 
 
 class Disposition(StrEnum):
@@ -195,13 +197,18 @@ class Policy:
 
     Attributes:
         authserv_id: our name in Authentication-Results.
+        authserv_id_of_mta: the MTA's name takes its place where it is known.
         signing: messages of trusted clients are signed.
         verifying: all others are verified.
         table: the signing rules.
         networks: trusted networks.
         trust_authenticated: clients that authenticated are trusted wherever they are.
+        trusted_macros: a client is trusted if one of these macros has one of its values; an empty set accepts every
+            value but the empty one.
+        required_macros: a client is trusted only if all of these macros match, too.
         limits: bounds on work.
         sign_options: how signatures are made.
+        max_line: octets of a line that the MTA passes on unbroken; None if that depends on the MTA.
         length_policy: what is made of l=.
         from_policy: what is made of several From fields.
         add_none: write Authentication-Results for messages without signature too.
@@ -213,13 +220,17 @@ class Policy:
     """
 
     authserv_id: bytes
+    authserv_id_of_mta: bool = False
     signing: bool = False
     verifying: bool = True
     table: SigningTable = SigningTable()
     networks: tuple[Network, ...] = ()
     trust_authenticated: bool = True
+    trusted_macros: MacroConditions = field(default_factory=dict)
+    required_macros: MacroConditions = field(default_factory=dict)
     limits: Limits = Limits()  # noqa: RUF009 - frozen
     sign_options: SignOptions = SignOptions()  # noqa: RUF009 - frozen
+    max_line: int | None = None
     length_policy: LengthPolicy = LengthPolicy.POLICY
     from_policy: FromPolicy = FromPolicy.POLICY
     add_none: bool = True
@@ -229,19 +240,28 @@ class Policy:
     on_internal_error: Disposition = Disposition.TEMPFAIL
     on_result: Mapping[Result, Disposition] = field(default_factory=_all_accept)
 
+    macro_names: tuple[str, ...] = field(init=False)
+    """Macros of the conditions."""
+
     def __post_init__(self) -> None:
+        object.__setattr__(self, "macro_names", tuple({**self.trusted_macros, **self.required_macros}))
         for name, networks in (("_trusted_address", self.networks), ("_kept_address", self.keep_from)):
             cached = functools.lru_cache(maxsize=_CACHED_CLIENTS)(functools.partial(_within, networks))
             object.__setattr__(self, name, cached)
 
-    def trusted(self, address: str | None, authenticated: bool) -> bool:
-        """Whether mail of this client is signed.
+    def trusted(self, address: str | None, authenticated: bool, macros: Mapping[str, str] = _NO_MACROS) -> bool:
+        """Return whether mail of this client is signed.
 
         Args:
             address: its IP address as text; None when it is not known.
             authenticated: it authenticated to the MTA.
+            macros: values of the macros of ``macro_names``; empty or absent if the MTA did not send one.
         """
+        if not all(_matches(macros.get(name), values) for name, values in self.required_macros.items()):
+            return False
         if authenticated and self.trust_authenticated:
+            return True
+        if any(_matches(macros.get(name), values) for name, values in self.trusted_macros.items()):
             return True
         return address is not None and bool(self._trusted_address(address))  # type: ignore[attr-defined]
 
@@ -262,6 +282,10 @@ class Policy:
     def disposition(self, result: Result) -> Disposition:
         """What happens to a message with this verification result."""
         return self.on_result.get(result, Disposition.ACCEPT)
+
+
+def _matches(value: str | None, accepted: frozenset[str]) -> bool:
+    return bool(value) and (not accepted or value in accepted)
 
 
 def _within(networks: tuple[Network, ...], address: str) -> bool:

@@ -87,12 +87,14 @@ def test_s12_from_is_watched_whatever_is_signed(value: bytes, signs: bool) -> No
     assert signer.bare_cr_or_lf != signs
 
 
-@pytest.mark.parametrize("octets, signs", [(998, True), (999, False)])
+@pytest.mark.parametrize(
+    "limit, octets, signs", [(998, 998, True), (998, 999, False), (990, 990, True), (990, 991, False)]
+)
 @pytest.mark.parametrize("fold", [b"", b" 1\r\n"])
-def test_s12_field_lines_of_998_octets(octets: int, signs: bool, fold: bytes) -> None:
+def test_s12_field_lines_of_998_octets(limit: int, octets: int, signs: bool, fold: bytes) -> None:
     first = b"" if fold else b"Subject:"
     text = b" " + b"x" * (octets - 1 - len(first))
     fields = [HeaderField(b"From", b" a@example.com"), HeaderField(b"Subject", fold + text)]
-    signer = Signer(fields, [ed_key()], SignOptions(), NOW)
+    signer = Signer(fields, [ed_key()], SignOptions(), NOW, limit)
     assert (signer.finish()[0][1] is not None) == signs
     assert signer.long_line != signs

@@ -360,14 +360,16 @@ def test_signing_and_checking_agree_on_what_a_line_is() -> None:
                 assert signer.bare_cr_or_lf is not proper, pieces
 
 
-@pytest.mark.parametrize("length", [997, 998, 999, 1000])
-def test_s12_lines_of_every_length_around_998_in_every_two_pieces(length: int) -> None:
+@pytest.mark.parametrize("limit", [998, 990, 78, 2040])
+@pytest.mark.parametrize("more", [-1, 0, 1, 2])
+def test_s12_lines_of_every_length_around_the_limit_in_every_two_pieces(limit: int, more: int) -> None:
+    length = limit + more
     for tail in (b"", b"\r\n", b"\r\nab\r\n"):
         for start in (b"", b"ab\r\n"):
             body = start + b"x" * length + tail
             for at in (0, 1, 2, 3, 4, 5, length - 1, length, length + 1, len(body) - 3, len(body) - 1, len(body)):
-                signer = Signer([HeaderField(b"From", b" a@example.com")], [], SignOptions(), NOW)
+                signer = Signer([HeaderField(b"From", b" a@example.com")], [], SignOptions(), NOW, limit)
                 signer.body(body[:at])
                 signer.body(body[at:])
                 signer.finish()
-                assert signer.long_line is (length > 998), (length, tail, start, at)
+                assert signer.long_line is (length > limit), (length, tail, start, at)

@@ -66,7 +66,7 @@ BROKEN = [
     ("addresses", "dkim.addresses._bracketed", lambda tokens: []),
     ("addresses", "dkim.addresses._NOTHING", (b"atom", b"x")),
     ("canonical", "dkim.canonical._squeeze", _once),
-    ("canonical", "dkim.sign._MAX_LINE", 997),
+    ("canonical", "dkim.sign._LineCheck._measure", lambda *_: None),
     ("verifying", "dkim.verify.hmac", SimpleNamespace(compare_digest=lambda *_: True)),
     ("verifying", "dkim.verify.Verifier._try_key", lambda *_: Reason.VERIFIED),
     ("verifying", "authres.forged", lambda *_: False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import dataclasses
 import os
 import sys
 
@@ -37,6 +38,10 @@ class FakeContext:
         self.quarantined = None
         self.refuse_from = None
         """Number of the edit from which on edits are refused."""
+        self.asked = {}
+
+    def setsymlist(self, stage, names):
+        self.asked[stage] = names
 
     def setpriv(self, value):
         self.private = value
@@ -167,6 +172,103 @@ def test_everything_that_can_be_left_out_is_negotiated_away(bench):
     assert context.edits[0][1].startswith(" v=1; ")
     assert "\r" not in context.edits[0][1]
     assert bench.log.lines == ["QID1: summary action=sign d=example.com a=rsa-sha256 sigs=1"]
+
+
+NAME = {"{daemon_name}": frozenset({"ORIGINATING"})}
+UNREADABLE = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+
+
+@requirement("S13")
+@pytest.mark.parametrize(
+    ("conditions", "value", "signed"),
+    [
+        ({"networks": (), "trusted_macros": NAME}, "ORIGINATING", True),
+        ({"networks": (), "trusted_macros": NAME}, "reinjection", False),
+        ({"networks": (), "trusted_macros": NAME}, None, False),
+        ({"networks": (), "trusted_macros": NAME}, UNREADABLE, False),
+        ({"required_macros": NAME}, "ORIGINATING", True),
+        ({"required_macros": NAME}, "reinjection", False),
+        ({"required_macros": NAME}, None, False),
+        ({"required_macros": NAME}, UNREADABLE, False),
+        ({}, "reinjection", True),
+    ],
+)
+def test_trust_by_macro(policy, conditions, value, signed):
+    bench = Bench(dataclasses.replace(policy, **conditions))
+    context = bench.open(macros={"{daemon_name}": value})
+    assert bench.message(context) == milter.CONTINUE
+    assert (context.edits[0][0] == "DKIM-Signature") is signed
+    assert bench.counted("phoenixdkim_unsigned_messages_total", reason="not_trusted") == (not signed)
+
+
+def test_macros_of_the_configuration_are_asked_for(policy):
+    plain = Bench(policy)
+    assert plain.open().asked == {}
+    assert not plain.granted[0] & milter.SETSYMLIST
+    bench = Bench(dataclasses.replace(policy, trusted_macros=NAME, required_macros={"{client_name}": frozenset()}))
+    asked = bench.open().asked
+    assert bench.granted[0] == milter.ADDHDRS | milter.CHGHDRS | milter.QUARANTINE | milter.SETSYMLIST
+    assert set(asked) == {milter.M_CONNECT, milter.M_ENVFROM}
+    for names in asked.values():
+        assert {"{daemon_name}", "{client_name}"} <= set(names.split())
+    assert {"j", "v", "{if_name}"} <= set(asked[milter.M_CONNECT].split())
+    assert {"i", "{auth_authen}", "{auth_type}"} <= set(asked[milter.M_ENVFROM].split())
+    assert bench.open([0xFF, 0x1FFFFF, 0, 0]).asked == {}, "an MTA that does not offer it"
+
+
+@requirement("A11")
+@pytest.mark.parametrize(
+    ("of_mta", "j", "name"),
+    [
+        (True, "mta.example", "mta.example"),
+        (True, None, "mx.example"),
+        (True, "not a token", "mx.example"),
+        (True, UNREADABLE, "mx.example"),
+        (False, "mta.example", "mx.example"),
+    ],
+)
+def test_the_authserv_id_is_the_name_of_the_mta(policy, of_mta, j, name):
+    bench = Bench(dataclasses.replace(policy, authserv_id_of_mta=of_mta))
+    context = bench.open(address=("192.0.2.1", 1), macros={"j": j})
+    forged = [
+        ("Authentication-Results", f" {claimed}; dkim=pass".encode()) for claimed in ("mx.example", "mta.example")
+    ]
+    bench.message(context, [*forged, *FIELDS])
+    *removed, (field, value, _) = context.edits
+    assert (field, value.partition(";")[0]) == ("Authentication-Results", f" {name}")
+    # The name of the host counts as ours, too.
+    assert [ordinal for _, ordinal, _ in removed] == ([2, 1] if name == "mta.example" else [1])
+
+
+def test_each_connection_has_an_mta_of_its_own(policy):
+    bench = Bench(dataclasses.replace(policy, authserv_id_of_mta=True))
+    first = bench.open(address=("192.0.2.1", 1), macros={"j": "one.example"})
+    second = bench.open(address=("192.0.2.1", 1), macros={"j": "two.example"})
+    for context, name in ((first, "one.example"), (second, "two.example"), (first, "one.example")):
+        context.edits.clear()
+        bench.message(context)
+        assert context.edits[0][1].startswith(f" {name};")
+
+
+@requirement("S12")
+@pytest.mark.parametrize(
+    ("max_line", "macros", "limit"),
+    [
+        (None, {"v": "Postfix 3.7.11"}, 998),
+        (None, {"{if_name}": "mta.example"}, 990),
+        (None, {"v": "8.17.1.9"}, 990),
+        (None, {}, 998),
+        (900, {"v": "Postfix 3.7.11"}, 900),
+        (2040, {"{if_name}": "mta.example"}, 2040),
+    ],
+)
+def test_the_longest_line(policy, max_line, macros, limit):
+    bench = Bench(dataclasses.replace(policy, max_line=max_line))
+    for octets, signed in ((limit, True), (limit + 1, False)):
+        context = bench.open(macros=macros)
+        bench.message(context, body=b"x" * octets + b"\r\n")
+        assert [edit[0] for edit in context.edits] == ["DKIM-Signature"] * signed
+    assert bench.counted("phoenixdkim_unsigned_messages_total", reason="line_too_long") == 1
 
 
 def test_the_summary_line_has_the_fault_of_the_from_field(bench):

@@ -72,11 +72,14 @@ def build(
     header, _, body = signing.canonicalization.partition("/")
     policy = Policy(
         authserv_id=name.encode("ascii", "replace"),
+        authserv_id_of_mta=not verifying.authserv_id,
         signing=signing.enabled and bool(signing.rules),
         verifying=verifying.enabled,
         table=SigningTable.of(keys.rules(config)),
         networks=tuple(ipaddress.ip_network(text) for text in signing.trusted),
         trust_authenticated=signing.trust_authenticated,
+        trusted_macros={macro: frozenset(values) for macro, values in signing.trusted_macros.items()},
+        required_macros={macro: frozenset(values) for macro, values in signing.required_macros.items()},
         limits=Limits(**config.limits.model_dump()),
         sign_options=SignOptions(
             Canonicalization(header),
@@ -88,6 +91,7 @@ def build(
             signing.signature_ttl or None,
             signing.eight_bit,
         ),
+        max_line=None if signing.max_line == "auto" else signing.max_line,
         length_policy=verifying.length_policy,
         from_policy=verifying.multiple_from,
         add_none=verifying.add_none,

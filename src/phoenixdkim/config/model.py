@@ -11,6 +11,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from phoenixdkim.authres import is_authserv_id
+from phoenixdkim.config.macros import macro_conditions
 from phoenixdkim.dkim.canonical import Canonicalization
 from phoenixdkim.dkim.limits import Limits
 from phoenixdkim.dkim.sign import EightBit
@@ -26,7 +28,6 @@ from phoenixdkim.policy import Disposition, RemoveForged, ascii_domain, parse_pa
 MAX_SOCKET_PATH: Final = 107
 """Octets of a unix socket's path: sun_path has 108 with its final zero (unix(7))."""
 NEVER_SIGNED: Final = ("return-path", "received", "comments", "keywords", "dkim-signature", "authentication-results")
-_TOKEN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`{|}~")
 
 
 def _socket(text: str) -> str:
@@ -106,6 +107,12 @@ def _canonicalization(text: str) -> str:
     return text
 
 
+def _max_line(value: object) -> object:
+    if value != "auto" and not (type(value) is int and 78 <= value <= 100_000):
+        raise ValueError(f'{value!r:.60} is not a line length; write "auto" or a number from 78 to 100000')
+    return value
+
+
 def _field_name(text: str) -> str:
     if not text or not text.isascii() or not all(33 <= ord(c) <= 126 and c not in ":;" for c in text):
         raise ValueError(f'{text!r} is no header field name; write it without colon, as in "Subject"')
@@ -149,7 +156,7 @@ def _identity(text: str) -> str:
 
 
 def _authserv_id(text: str) -> str:
-    if len(text) > 255 or not all(c in _TOKEN for c in text):
+    if text and not is_authserv_id(text.encode()):
         raise ValueError(
             f"{text!r} is no authserv-id (RFC 8601 section 2.2): letters, digits, '.' and '-', no blanks;"
             ' write the host\'s name, as in "mx.example.com"'
@@ -287,6 +294,10 @@ class Rule(Table):
     """Value of the i= tag, of the keys' domain or below it; empty for none."""
 
 
+_Macros = Annotated[
+    dict[str, Annotated[tuple[str, ...], _Lax]],
+    AfterValidator(macro_conditions),
+]
 _FieldNames = Annotated[tuple[Annotated[str, AfterValidator(_field_name)], ...], _Lax]
 
 
@@ -300,9 +311,19 @@ class Signing(Table):
     enabled: bool = True
     """Whether anything is signed. A ``[signing]`` table without rules is an error unless this is ``false``."""
     trusted: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], _Lax] = ("127.0.0.0/8", "::1")
-    """Networks whose mail is signed. A client that is not in them and did not authenticate is never signed for."""
+    """Networks whose mail is signed. Mail of other clients is signed only if they authenticated or a macro of
+    ``trusted_macros`` matches. Where a content filter hands incoming mail back from 127.0.0.1, that address must not
+    decide alone: see docs/postfix.md."""
     trust_authenticated: bool = True
     """Whether mail of clients that authenticated to the MTA is signed, wherever they are."""
+    trusted_macros: _Macros = {}
+    """Milter macros whose mail is signed, wherever the client is: name and accepted values, as in
+    ``{ "{daemon_name}" = ["ORIGINATING"] }``. One match is enough; values are compared exactly, and an empty list
+    accepts every value but an empty one. Only macros that the MTA sends at connect, HELO or MAIL."""
+    required_macros: _Macros = {}
+    """Macros that must all match, in addition to a trusted network, authentication or trusted macro; written as
+    ``trusted_macros``. With ``{ "{daemon_name}" = ["ORIGINATING"] }`` no mail is signed that came in through
+    another service, whoever sent it."""
     canonicalization: Annotated[str, AfterValidator(_canonicalization)] = "relaxed/relaxed"
     """Canonicalization of header and body (RFC 6376 section 3.4). ``relaxed/relaxed`` holds when a hop changes white
     space within lines or at their ends."""
@@ -317,6 +338,10 @@ class Signing(Table):
     can be added, but a hop may add the first one. ``oversigned_headers`` prevails for a field that is in both."""
     signature_ttl: int = Field(default=0, ge=0, le=31_536_000)
     """Seconds after which a signature expires (x=); 0 for never. Delivery may take five days."""
+    max_line: Annotated[Literal["auto"] | int, BeforeValidator(_max_line)] = "auto"
+    """Octets of a line, without CRLF, that the MTA passes on unbroken, 78 to 100000. A message with a longer line in
+    its body or in a signed field is left unsigned, as breaking the line would break the signature. ``auto`` means 990
+    if the MTA shows itself as Sendmail (``L=990`` of its SMTP mailers), otherwise 998 (RFC 5321)."""
     eight_bit: Annotated[EightBit, _Lax] = EightBit.SIGN
     """What happens to a message with octets above 127 in its body: ``sign`` it, or ``leave`` it unsigned, for mail that
     goes to a relay without 8BITMIME, which would encode it after signing (RFC 6376 section 5.3)."""
@@ -349,7 +374,9 @@ class Verifying(Table):
     enabled: bool = True
     """Whether mail that is not signed by us is verified."""
     authserv_id: Annotated[str, AfterValidator(_authserv_id)] = ""
-    """Our name in Authentication-Results (RFC 8601 section 2.5); empty: the host's name."""
+    """Our name in Authentication-Results (RFC 8601 section 2.5). Empty: the MTA's own name (its macro ``j``, which is
+    ``myhostname`` in Postfix), or the host's name if the MTA sends none that is valid. Fields that claim either of the
+    two are removed."""
     length_policy: Annotated[LengthPolicy, _Lax] = LengthPolicy.POLICY
     """What is made of text after the part of the body that l= covers: result ``policy``, ``accept`` it, or ``report``
     it beside the result."""

@@ -83,6 +83,8 @@ def default_text(info: FieldInfo) -> str:
     if isinstance(value, tuple):
         # In one line, so that taking one '#' away is enough.
         return "[" + ", ".join(_toml(entry) for entry in value) + "]"
+    if value == {}:
+        return "{}"
     return _toml(value)
 
 

@@ -78,15 +78,16 @@ ADVICE: Final[dict[Reason, str]] = {
 }
 
 UNSIGNED_ADVICE: Final[dict[UnsignedReason, str]] = {
-    UnsignedReason.NOT_TRUSTED: "Right for incoming mail. If it is yours: add the client's network to signing.trusted,"
-    " or let it authenticate.",
+    UnsignedReason.NOT_TRUSTED: "Right for incoming mail. If it is yours: add the client's network to signing.trusted"
+    " or the MTA's service to signing.trusted_macros, or let it authenticate; look at signing.required_macros.",
     UnsignedReason.NO_RULE: "Add a rule to signing.rules whose from matches the author's address.",
     UnsignedReason.NO_FROM: "The program that sends it has to write a From field.",
     UnsignedReason.MULTIPLE_FROM: "The program that sends it has to write one From field, with authors of one domain.",
     UnsignedReason.INVALID_FROM: "The summary line has the fault (`from=`); the sending program must write an address"
     " of the form 'Name <user@example.com>' into From.",
     UnsignedReason.BARE_CR_OR_LF: "The program that sends it has to end lines with CR and LF.",
-    UnsignedReason.LINE_TOO_LONG: "The program that sends it has to keep lines under 998 octets, or encode the body.",
+    UnsignedReason.LINE_TOO_LONG: "The sending program must keep lines at 998 octets or less, or encode the body; if"
+    " the MTA passes longer lines on, raise signing.max_line.",
     UnsignedReason.EIGHT_BIT: "The program that sends it has to encode the body; or set signing.eight_bit to sign.",
     UnsignedReason.HIDDEN_HEADER_NAME: "The program that sends it has to use ASCII in names of header fields.",
     UnsignedReason.HEADER_TOO_LARGE: "Raise limits.max_header_fields or limits.max_header_octets if it is honest mail.",

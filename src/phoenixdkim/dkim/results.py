@@ -219,13 +219,15 @@ class UnsignedReason(StrEnum):
 
 
 UNSIGNED_REASONS: Final[dict[UnsignedReason, str]] = {
-    UnsignedReason.NOT_TRUSTED: "the client is in no trusted network and did not authenticate",
+    UnsignedReason.NOT_TRUSTED: "the client is not trusted by network, authentication or macro, or a required macro"
+    " does not match",
     UnsignedReason.NO_RULE: "no signing rule matches the From address",
     UnsignedReason.NO_FROM: "the message has no From field",
     UnsignedReason.MULTIPLE_FROM: "the message has several From fields, or authors with different signing keys",
     UnsignedReason.INVALID_FROM: "the From field holds no usable address",
     UnsignedReason.BARE_CR_OR_LF: "the body or a signed field has a bare CR or LF, which a relay would change",
-    UnsignedReason.LINE_TOO_LONG: "a line of the body or of a signed field is over 998 octets; a relay would change it",
+    UnsignedReason.LINE_TOO_LONG: "a line of the body or of a signed field is longer than signing.max_line; the MTA"
+    " would break it",
     UnsignedReason.EIGHT_BIT: "the body has octets above 127, and signing.eight_bit is 'leave'",
     UnsignedReason.HIDDEN_HEADER_NAME: "a header field name is not ASCII, so the header could not be seen whole",
     UnsignedReason.HEADER_TOO_LARGE: "the header has more fields or octets than the limits allow",

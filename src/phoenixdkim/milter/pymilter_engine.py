@@ -30,6 +30,7 @@ from phoenixdkim.ledger import Batch, StripeWriter
 from phoenixdkim.log import Log
 from phoenixdkim.milter.accounting import count, summary
 from phoenixdkim.milter.judging import conclude
+from phoenixdkim.milter.mta import Mta, identify
 from phoenixdkim.milter.outcome import DeleteField, Edit, InsertField, Outcome
 from phoenixdkim.milter.session import Client, MessageSession, failed, refused
 from phoenixdkim.policy import Disposition, Policy
@@ -38,6 +39,12 @@ _NEEDED: Final = milter.ADDHDRS | milter.CHGHDRS | milter.QUARANTINE
 _UNWANTED: Final = milter.P_NOHELO | milter.P_NORCPT | milter.P_NODATA | milter.P_NOUNKNOWN | milter.P_NOEOH
 _NO_REPLIES: Final = milter.P_NR_CONN | milter.P_NR_MAIL | milter.P_NR_HDR | milter.P_NR_BODY
 _WANTED: Final = _UNWANTED | _NO_REPLIES | milter.P_HDR_LEADSPC
+
+_MACROS: Final = {
+    milter.M_CONNECT: ("j", "_", "v", "{daemon_name}", "{daemon_addr}", "{if_name}", "{if_addr}"),
+    milter.M_ENVFROM: ("i", "{auth_type}", "{auth_authen}"),
+}
+"""Macros that the engine itself uses; to be asked for together with those of the configuration."""
 
 _FIELDS_PUT_ASIDE: Final = 256
 _OCTETS_PUT_ASIDE: Final = 65536
@@ -72,6 +79,8 @@ class _Connection:
         "in_message",
         "late",
         "leading_space",
+        "macros",
+        "mta",
         "overloaded",
         "raw",
         "raw_octets",
@@ -85,6 +94,8 @@ class _Connection:
     def __init__(self, protocol: int, overloaded: bool) -> None:
         self.address: str | None = None
         self.authenticated = False
+        self.macros: dict[str, str] = {}
+        self.mta = Mta()
         self.session: MessageSession | None = None
         self.raw: list[tuple[str, bytes]] = []
         self.raw_octets = 0
@@ -160,7 +171,7 @@ class Engine:
 
     def register(self) -> None:
         """Hand the callbacks to libmilter."""
-        milter.set_flags(_NEEDED)
+        milter.set_flags(_NEEDED | milter.SETSYMLIST)
         # An exception that gets past the fences, as from bytes that pymilter can't decode, must not leave
         # the MTA waiting for an answer that a no-reply callback does not give.
         milter.set_exception_policy(milter.CONTINUE)
@@ -231,7 +242,7 @@ class Engine:
         try:
             self._agreed = protocol = options[1] & _WANTED
             self._open(context, protocol)
-            options[0] = _NEEDED
+            options[0] = _NEEDED | self._ask_for_macros(context, options[0])
             options[1] = protocol
             options[2] = options[3] = 0
         except Exception:  # noqa: BLE001 - the fence
@@ -240,6 +251,15 @@ class Engine:
             self._log.error(f"internal error at negotiation: {traceback.format_exc()}")
             return milter.ALL_OPTS
         return milter.CONTINUE
+
+    def _ask_for_macros(self, context: Any, offered: int) -> int:
+        """Ask for the macros of the configuration, where the MTA lets a filter ask; returns the flag for it."""
+        if not self._policy.macro_names or not offered & milter.SETSYMLIST:
+            return 0
+        for stage, usual in _MACROS.items():
+            # The list takes the place of the MTA's own one for this stage.
+            context.setsymlist(stage, " ".join(dict.fromkeys((*usual, *self._policy.macro_names))))
+        return int(milter.SETSYMLIST)
 
     def _open(self, context: Any, protocol: int) -> _Connection:
         with self._sessions_lock:
@@ -258,9 +278,10 @@ class Engine:
         return connection if connection is not None else self._open(context, self._agreed)
 
     def connect(self, context: Any, _hostname: str, _family: int, address: Any) -> int:
-        """Note the client's address."""
+        """Note the client's address, and what the MTA says of itself."""
         connection = self._connection(context)
         try:
+            connection.mta = identify(lambda name: _macro(context, name))
             if isinstance(address, tuple) and address and isinstance(address[0], str):
                 connection.address = address[0]
         except Exception:  # noqa: BLE001 - the fence
@@ -274,6 +295,8 @@ class Engine:
             self._end(connection)
             self._start(connection)
             connection.authenticated = bool(_macro(context, "{auth_authen}") or _macro(context, "{auth_type}"))
+            if names := self._policy.macro_names:
+                connection.macros = {name: _macro(context, name) for name in names}
         except Exception:  # noqa: BLE001 - the fence
             self._fence(connection, Stage.ENVELOPE)
         return connection.replies[Stage.ENVELOPE]
@@ -298,7 +321,7 @@ class Engine:
             connection.started_ns = time.monotonic_ns()
         connection.session = session = MessageSession(
             self._policy,
-            Client(connection.address, connection.authenticated),
+            Client(connection.address, connection.authenticated, connection.macros, connection.mta),
             int(self._wall_clock()),
         )
         return session

@@ -22,10 +22,10 @@ class Removals:
         Args:
             policy: which fields are removed.
             address: IP address of the client as text; None if unknown.
-            authserv_id: our own.
+            authserv_id: our name on this connection.
         """
         self._off = policy.keeps_results(address)
-        self._ids = (authserv_id, *policy.removed_ids)
+        self._ids = tuple(dict.fromkeys((authserv_id, policy.authserv_id, *policy.removed_ids)))
         self._count = 0
         self._found: list[DeleteField] = []
 

@@ -10,8 +10,8 @@ and ends with an ``Outcome``. It opens nothing, waits for nothing and knows no m
     session.body(chunk)                any number of times
     outcome = session.end_of_message(answers)
 
-Signing or verifying. A message is signed when its client is trusted (a trusted network, or authenticated) and a
-signing rule has keys for the author of its one From field. While none of the rule's keys can be used
+Signing or verifying. A message is signed when its client is trusted (by network, authentication or macro) and a signing
+rule has keys for the author of its one From field. While none of the rule's keys can be used
 (``signing.on_missing_key``), such a message is deferred. Every other message is verified. Either way, fields that
 claim our name in Authentication-Results are removed.
 """
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from phoenixdkim import authres
@@ -31,6 +31,7 @@ from phoenixdkim.dkim.results import Algorithm, Reason, Result, SignResult, Unsi
 from phoenixdkim.dkim.sign import Signer, SigningKey
 from phoenixdkim.dkim.verify import Verifier, determinative
 from phoenixdkim.events import Action, Stage
+from phoenixdkim.milter.mta import LINE_LIMITS, Mta
 from phoenixdkim.milter.outcome import DeleteField, Edit, InsertField, Outcome, SignatureMade, SmtpReply
 from phoenixdkim.milter.removals import Removals
 from phoenixdkim.policy import Disposition, MissingKeys, Policy
@@ -53,10 +54,14 @@ class Client:
     Attributes:
         address: IP address as text; None when the MTA did not tell: such a client is never trusted.
         authenticated: the client authenticated itself to the MTA.
+        macros: values of the macros that the policy's conditions name; empty or absent if the MTA did not send one.
+        mta: the MTA that it hands the message to.
     """
 
     address: str | None = None
     authenticated: bool = False
+    macros: Mapping[str, str] = field(default_factory=dict)
+    mta: Mta = Mta()  # noqa: RUF009 - frozen
 
 
 class MessageSession:
@@ -65,6 +70,7 @@ class MessageSession:
     __slots__ = (
         "_address_fault",
         "_author",
+        "_authserv_id",
         "_beyond",
         "_client",
         "_cut",
@@ -101,7 +107,8 @@ class MessageSession:
         self._octets = 0
         self._cut = False
         self._beyond = 0
-        self.removals = Removals(policy, client.address, policy.authserv_id)
+        self._authserv_id = (policy.authserv_id_of_mta and client.mta.name) or policy.authserv_id
+        self.removals = Removals(policy, client.address, self._authserv_id)
         """Fields that claim our name. Removed on each path, by ``end_of_message`` or by ``failed``."""
         self._from: list[bytes] = []
         self._hidden = False
@@ -155,7 +162,8 @@ class MessageSession:
         policy = self._policy
         keys = self._signing_keys()
         if keys:
-            self._signer = Signer(self.fields, keys, policy.sign_options, self._now)
+            max_line = LINE_LIMITS[self._client.mta.kind] if policy.max_line is None else policy.max_line
+            self._signer = Signer(self.fields, keys, policy.sign_options, self._now, max_line)
             return ()
         if self.missing_keys or not policy.verifying:
             return ()
@@ -175,7 +183,7 @@ class MessageSession:
         policy = self._policy
         if not policy.signing:
             self._unsigned = UnsignedReason.SIGNING_OFF
-        elif not policy.trusted(self._client.address, self._client.authenticated):
+        elif not policy.trusted(self._client.address, self._client.authenticated, self._client.macros):
             self._unsigned = UnsignedReason.NOT_TRUSTED
         elif self._hidden:
             self._unsigned = UnsignedReason.HIDDEN_HEADER_NAME
@@ -291,7 +299,7 @@ class MessageSession:
         reason = Reason.NO_SIGNATURE if chosen is None else chosen.reason
         edits: list[Edit] = []
         if verdicts or policy.add_none:
-            edits.append(InsertField(b"Authentication-Results", authres.build(policy.authserv_id, verdicts)))
+            edits.append(InsertField(b"Authentication-Results", authres.build(self._authserv_id, verdicts)))
         disposition = policy.disposition(result)
         if chosen is not None and chosen.testing and result is not Result.PASS:
             # RFC 6376 section 3.6.1, t=y: a failing signature of a domain that tests is treated as no signature.
