@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -28,6 +29,7 @@ class Daemon:
         signing: keys that sign, all for mail from their domain.
         published: keys in the zone file beside those.
         signing_options: lines for the table ``[signing]``.
+        trusted: networks whose mail is signed.
         extra: more TOML at the end.
         workers: number of worker processes.
     """
@@ -38,6 +40,7 @@ class Daemon:
         published: Sequence[KeyPair] = (),
         *,
         signing_options: str = "",
+        trusted: Sequence[str] = ("127.0.0.0/8", "::1"),
         extra: str = "",
         workers: int = 2,
     ) -> None:
@@ -62,7 +65,7 @@ class Daemon:
             f'socket = "{self.base}/control.sock"',
             "[signing]",
             f"enabled = {'true' if signing else 'false'}",
-            'trusted = ["127.0.0.0/8", "::1"]',
+            f"trusted = {json.dumps(list(trusted))}",
             signing_options,
         ]
         for domain in dict.fromkeys(key.domain for key in signing):

@@ -113,10 +113,16 @@ class Postfix:
     Args:
         milters: value of ``smtpd_milters``, empty for none.
         milter_log: what the milter wrote, for the messages of tests that fail.
+        main: more lines for main.cf.
+        services: more lines for master.cf.
     """
 
-    def __init__(self, milters: str = "", milter_log: Callable[[], str] = str) -> None:
+    def __init__(
+        self, milters: str = "", milter_log: Callable[[], str] = str, *, main: str = "", services: str = ""
+    ) -> None:
         self._milter_log = milter_log
+        self._main = main
+        self._services = services
         if os.geteuid() != 0 or shutil.which("postfix") is None:
             raise RuntimeError("these tests need root and Debian's postfix package")
         # Not below pytest's directory: the user postfix must get in.
@@ -135,9 +141,9 @@ class Postfix:
             (self.base / name).mkdir(mode=0o755)
         owner = pwd.getpwnam("postfix")
         os.chown(self.base / "data", owner.pw_uid, owner.pw_gid)
-        main = MAIN_CF.format(base=self.base, sink=self.sink.port, milters=milters)
+        main = MAIN_CF.format(base=self.base, sink=self.sink.port, milters=milters) + self._main
         (self.base / "etc" / "main.cf").write_text(main)
-        (self.base / "etc" / "master.cf").write_text(MASTER_CF.format(port=self.port))
+        (self.base / "etc" / "master.cf").write_text(MASTER_CF.format(port=self.port) + self._services)
         self._command("start")
         deadline = time.monotonic() + 20
         while True:
@@ -182,9 +188,9 @@ class Postfix:
         path = self.base / "mail.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def connection(self, *, trusted: bool = True, timeout: float = 60.0) -> smtplib.SMTP:
+    def connection(self, *, trusted: bool = True, timeout: float = 60.0, port: int | None = None) -> smtplib.SMTP:
         """An SMTP session that said EHLO, of a client in ``mynetworks`` or of one outside."""
-        smtp = smtplib.SMTP("127.0.0.1", self.port, "client.example", timeout)
+        smtp = smtplib.SMTP("127.0.0.1", port or self.port, "client.example", timeout)
         smtp.ehlo()
         if not trusted:
             smtp.docmd("XCLIENT", f"NAME=out.example ADDR={OUTSIDE}")
@@ -198,9 +204,10 @@ class Postfix:
         recipients: Sequence[str] = ("recipient@example.net",),
         *,
         trusted: bool = True,
+        port: int | None = None,
     ) -> Answer:
         """Submit one message, with CRLF line ends, over a session of its own."""
-        with self.connection(trusted=trusted) as smtp:
+        with self.connection(trusted=trusted, port=port) as smtp:
             return submit_over(smtp, raw, sender, recipients)
 
     def delivered(self, count: int, timeout: float = 20.0) -> list[Delivery]:
