@@ -32,7 +32,7 @@ from phoenixdkim.ledger import (
     LedgerReader,
     families,
     read_only_descriptor,
-    sealed_memory,
+    shared_memory,
 )
 from phoenixdkim.metrics import CATALOGUE, HistogramSample, Snapshot
 
@@ -187,6 +187,25 @@ def test_nobody_can_change_its_size_or_write_through_the_descriptor_of_exporters
     os.close(reading)
 
 
+def test_not_even_its_own_user_gets_another_way_to_write(ledger):
+    again = os.open(f"/proc/self/fd/{ledger.fd}", os.O_RDWR)
+    fallocate = ctypes.CDLL(None, use_errno=True).fallocate
+    for fd in (ledger.fd, again):
+        with pytest.raises(PermissionError):
+            os.pwrite(fd, b"x", 0)
+        with pytest.raises(PermissionError):
+            mmap.mmap(fd, SIZE)
+        assert fallocate(fd, 3, ctypes.c_long(0), ctypes.c_long(4096)) == -1, "a hole is a write too"
+    os.close(again)
+    writer = ledger.writer(1)
+    pid = os.fork()
+    if pid == 0:
+        writer.record(batch(DnsResponse(DnsResult.SUCCESS), seconds=0.25))
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert ledger.totals()[LAYOUT.slot_of[DnsResponse(DnsResult.SUCCESS)]] == 1, "forked workers write"
+
+
 def test_another_user_can_not_reopen_it_for_writing(ledger):
     if os.geteuid() != 0:
         pytest.fail("this test changes its user: run it as root")
@@ -206,11 +225,11 @@ def test_another_user_can_not_reopen_it_for_writing(ledger):
 
 
 def test_memory_of_another_version_is_refused():
-    fd = sealed_memory("test", SIZE)
+    fd = shared_memory("test", SIZE)
     with pytest.raises(LedgerError, match="another version"):
         LedgerReader(fd)
     os.close(fd)
-    fd = sealed_memory("test", 4096)
+    fd = shared_memory("test", 4096)
     with pytest.raises(LedgerError, match="4096 octets"):
         LedgerReader(fd)
     os.close(fd)

@@ -14,6 +14,7 @@ one of them wants it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import mmap
@@ -59,6 +60,7 @@ _F_ADD_SEALS: Final = getattr(fcntl, "F_ADD_SEALS", 1033)
 _F_SEAL_SEAL: Final = 0x1
 _F_SEAL_SHRINK: Final = 0x2
 _F_SEAL_GROW: Final = 0x4
+_F_SEAL_FUTURE_WRITE: Final = 0x10
 
 
 class LedgerError(RuntimeError):
@@ -149,7 +151,7 @@ class Batch:
             self.measures.append((event, max(0, round(seconds * 1e9))))
 
 
-def sealed_memory(name: str, size: int) -> int:
+def shared_memory(name: str, size: int) -> int:
     """Make a memfd of ``size`` octets that nobody can grow, shrink or reopen as another user; returns its fd.
 
     Unsealed, whoever can open it could kill every process that maps it by truncating it.
@@ -157,8 +159,24 @@ def sealed_memory(name: str, size: int) -> int:
     fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.fchmod(fd, 0o600)
     os.ftruncate(fd, size)
-    fcntl.fcntl(fd, _F_ADD_SEALS, _F_SEAL_SHRINK | _F_SEAL_GROW | _F_SEAL_SEAL)
+    fcntl.fcntl(fd, _F_ADD_SEALS, _F_SEAL_SHRINK | _F_SEAL_GROW)
     return fd
+
+
+def seal_writers(fd: int) -> None:
+    """Let nobody write to this memory but through the mappings that exist, which forked processes inherit."""
+    try:
+        fcntl.fcntl(fd, _F_ADD_SEALS, _F_SEAL_FUTURE_WRITE)
+    except OSError as error:
+        # Linux before 5.1 does not know this seal; the file's owner and mode are what is left.
+        if error.errno != errno.EINVAL:
+            raise
+    seal_seals(fd)
+
+
+def seal_seals(fd: int) -> None:
+    """Let nobody add a seal: one against writing would end the counting."""
+    fcntl.fcntl(fd, _F_ADD_SEALS, _F_SEAL_SEAL)
 
 
 def read_only_descriptor(fd: int) -> int:
@@ -331,8 +349,9 @@ class Ledger(LedgerReader):
 
     def __init__(self, started: float = 0.0) -> None:
         """Make an empty ledger; ``started`` is Unix time in seconds."""
-        self.fd = sealed_memory("phoenixdkim-ledger", SIZE)
+        self.fd = shared_memory("phoenixdkim-ledger", SIZE)
         self._map = mmap.mmap(self.fd, SIZE)
+        seal_writers(self.fd)
         self._words = memoryview(self._map).cast("Q")
         self._words[_H_MAGIC] = _MAGIC
         self._words[_H_DIGEST] = LAYOUT.digest

@@ -12,7 +12,7 @@ import pytest
 from phoenixdkim.exporters.declared import declare
 from phoenixdkim.exporters.page import EVENTS, MOST, SIZE, HostPage, Page, make_page
 from phoenixdkim.exporters.record import RecordWriter
-from phoenixdkim.ledger import LAYOUT, STRIPES, LedgerError, read_only_descriptor, sealed_memory
+from phoenixdkim.ledger import LAYOUT, STRIPES, LedgerError, read_only_descriptor, shared_memory
 from phoenixdkim.metrics import Kind, MetricSpec
 
 
@@ -207,7 +207,7 @@ def test_an_exporter_of_states_loses_nothing_by_a_kill(fd):
 
 
 def test_memory_that_is_no_page_is_refused():
-    fd = sealed_memory("test", 4096)
+    fd = shared_memory("test", 4096)
     with pytest.raises(LedgerError, match="exporter 'x'"):
         Page(fd, "x")
     os.close(fd)

@@ -9,7 +9,7 @@ import pytest
 
 from phoenixdkim.exporters.declared import Shown
 from phoenixdkim.exporters.record import SIZE, Record, RecordWriter
-from phoenixdkim.ledger import LedgerError, read_only_descriptor, sealed_memory
+from phoenixdkim.ledger import LedgerError, read_only_descriptor, shared_memory
 from phoenixdkim.metrics import Kind
 
 PAINTED = Shown(
@@ -75,7 +75,7 @@ def test_no_other_process_can_get_write_access(record):
 
 def test_memory_that_is_not_a_record_is_refused():
     for size in (4096, SIZE):
-        fd = sealed_memory("test", size)
+        fd = shared_memory("test", size)
         with pytest.raises(LedgerError, match="exporter 'x'"):
             Record(fd, "x")
         os.close(fd)

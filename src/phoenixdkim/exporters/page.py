@@ -25,7 +25,7 @@ from typing import Final
 
 from phoenixdkim.exporters.declared import Declared
 from phoenixdkim.exporters.record import OWN_SLOTS, Facts, layout_of
-from phoenixdkim.ledger import LAYOUT, STRIPES, LedgerError, sealed_memory
+from phoenixdkim.ledger import LAYOUT, STRIPES, LedgerError, seal_seals, shared_memory
 from phoenixdkim.metrics import Kind, MetricSpec
 
 _MAGIC: Final = int.from_bytes(b"PhxPage2", "little")
@@ -93,7 +93,9 @@ class Recovery:
 
 def make_page(name: str) -> int:
     """Make an empty page; returns its descriptor."""
-    fd = sealed_memory(f"phoenixdkim-exporter-{name}", SIZE)
+    fd = shared_memory(f"phoenixdkim-exporter-{name}", SIZE)
+    # Not against writers: each process of the exporter maps it anew.
+    seal_seals(fd)
     with mmap.mmap(fd, SIZE) as memory:
         words = memoryview(memory).cast("Q")
         _clear(words)

@@ -6,7 +6,6 @@ accepted, and the highest totals seen in the exporter's own page. Exporters get 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import mmap
 import os
@@ -16,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from phoenixdkim.exporters.declared import MAX_SERIES, SCHEMA_OCTETS, Shown, read_schema, schema_text
-from phoenixdkim.ledger import LedgerError
+from phoenixdkim.ledger import LedgerError, seal_writers, shared_memory
 
 _MAGIC: Final = int.from_bytes(b"PhxRcrd1", "little")
 OWN_SLOTS: Final = 512
@@ -29,10 +28,6 @@ _MAGIC_WORD, _EDITION, _UP, _DEATHS, _FAILURES, _LOST, _SCHEMA_LENGTH = range(7)
 _VALUES: Final = 16
 _SCHEMA: Final = _VALUES + OWN_SLOTS
 SIZE: Final = -(-(8 * _SCHEMA + SCHEMA_OCTETS) // mmap.PAGESIZE) * mmap.PAGESIZE
-
-# Seals of memfd_create(2); the fcntl module of some interpreters lacks the names.
-_F_ADD_SEALS: Final = getattr(fcntl, "F_ADD_SEALS", 1033)
-_F_SEAL_SEAL, _F_SEAL_SHRINK, _F_SEAL_GROW, _F_SEAL_FUTURE_WRITE = 0x1, 0x2, 0x4, 0x10
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +114,11 @@ class RecordWriter(Record):
     def __init__(self, name: str) -> None:
         """Make an empty record; ``fd`` is its descriptor."""
         assert MAX_SERIES <= OWN_SLOTS
-        self.fd = os.memfd_create(f"phoenixdkim-record-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.fchmod(self.fd, 0o600)
-        os.ftruncate(self.fd, SIZE)
+        self.fd = shared_memory(f"phoenixdkim-record-{name}", SIZE)
         self._open(mmap.mmap(self.fd, SIZE), name)
         self._words[_MAGIC_WORD] = _MAGIC
         # This mapping stays writable; no later one can be, not even of a process with the same user.
-        fcntl.fcntl(self.fd, _F_ADD_SEALS, _F_SEAL_SHRINK | _F_SEAL_GROW | _F_SEAL_FUTURE_WRITE | _F_SEAL_SEAL)
+        seal_writers(self.fd)
 
     def close(self) -> None:
         """Unmap and close."""
