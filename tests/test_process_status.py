@@ -25,7 +25,7 @@ def status_of(number: int) -> int:
 
 @pytest.mark.parametrize("number", [n for n in range(1, 65) if n not in QUIET | STOPPING])
 def test_every_signal_that_kills_has_a_name(number):
-    assert ended_how(status_of(number)) == f"signal {signal_name(number)}"
+    assert ended_how(status_of(number), killed=True) == f"signal {signal_name(number)}"
 
 
 def test_names():
@@ -49,3 +49,9 @@ def test_exit_statuses():
     assert ended_how(255 << 8) == "exit status 255"
     assert ended_how(0x8B) == "signal SIGSEGV", "with a core dump"
     assert ended_how(0x137F) == "wait status 0x137f", "stopped, which waitpid says only when asked"
+
+
+def test_a_kill_that_is_not_ours_is_told_from_one_that_is():
+    assert ended_how(9) == "killed from outside: signal SIGKILL, out of memory?"
+    assert ended_how(9, killed=True) == "signal SIGKILL"
+    assert ended_how(15) == ended_how(15, killed=True) == "signal SIGTERM"

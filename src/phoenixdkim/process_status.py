@@ -6,9 +6,16 @@ import os
 import signal
 
 
-def ended_how(status: int) -> str:
-    """Return how a process ended, from what waitpid said: ``signal SIGSEGV`` or ``exit status 3``."""
+def ended_how(status: int, *, killed: bool = False) -> str:
+    """Return how a process ended: ``signal SIGSEGV``, ``exit status 3`` or ``killed from outside (...)``.
+
+    Args:
+        status: what waitpid returned.
+        killed: whether this daemon has sent SIGKILL.
+    """
     if os.WIFSIGNALED(status):
+        if os.WTERMSIG(status) == signal.SIGKILL and not killed:
+            return "killed from outside: signal SIGKILL, out of memory?"
         return f"signal {signal_name(os.WTERMSIG(status))}"
     if os.WIFEXITED(status):
         return f"exit status {os.WEXITSTATUS(status)}"

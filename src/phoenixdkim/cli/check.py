@@ -6,9 +6,11 @@ import argparse
 import json
 import os
 import sys
+from functools import partial
 from typing import Final
 
 from phoenixdkim.cli import DEFAULT_CONFIG
+from phoenixdkim.cli.running import supervisor_of
 from phoenixdkim.config.build import build, faults_of_parts
 from phoenixdkim.config.effective import effective
 from phoenixdkim.config.faults import Fault, dotted
@@ -40,10 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(path: str) -> tuple[Loaded, tuple[Fault, ...]]:
     """All faults of a file, its keys and its exporters."""
-    loaded = read(path, check_tables)
+    root = os.geteuid() == 0
+    loaded = read(path, partial(check_tables, supervisor=supervisor_of(path) if root else 0))
     faults = list(loaded.faults)
     # Keys and users are looked at even when other parts have faults: everything is told at once.
-    root = os.geteuid() == 0
     if loaded.config is not None:
         faults += build(loaded.config, uid_is_root=root, loaded=loaded)[2]
     else:

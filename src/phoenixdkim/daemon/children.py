@@ -26,8 +26,12 @@ from phoenixdkim.exporters.users import Identity, Rules, UserFault, assign, uids
 from phoenixdkim.ledger import MAX_WORKERS, STRIPES, Ledger, read_only_descriptor
 from phoenixdkim.log import Log
 from phoenixdkim.messages import MessageError
+from phoenixdkim.orphans import kill_strays
+from phoenixdkim.process_status import ended_how
 
 _CHECK_GRACE: Final = 5.0
+_LAST_MOMENT: Final = 0.5
+"""Seconds from the end of a control channel to the end of its process: the kernel closes descriptors first."""
 
 
 class Children:
@@ -326,7 +330,7 @@ class Children:
             self._count(events.WorkerRestarted())
         elif generation.control.ended:
             # A leader that closed its channel and goes on is of no use.
-            generation.kill_leader()
+            generation.kill_leader(_LAST_MOMENT)
 
     def kill_overdue(self) -> None:
         """Kill what is left of generations that should have ended."""
@@ -363,6 +367,9 @@ class Children:
                             # Its last words.
                             self._take(generation)
                         generation.hang_up()
+                        if generation.ready and not generation.draining:
+                            how = ended_how(status, killed=generation.killed)
+                            generation.log.error(f"leader {pid} ended unasked ({how})")
         for generation in [one for one in self.generations if one.ended]:
             self.generations.remove(generation)
             generation.lifeline.close()
@@ -370,6 +377,8 @@ class Children:
                 # Totals stay; gauges of a worker that was killed go.
                 self._ledger.release(stripe)
         self.retired = [host for host in self.retired if host.pid]
+        # What a plugin starts ends with its parent, whether that is the exporter's process or another one.
+        kill_strays({host.pid for host in self.all_hosts()})
 
     def kill_all(self) -> None:
         """End everything at once, for a start that failed."""

@@ -48,6 +48,7 @@ from phoenixdkim.ledger import MAX_WORKERS, Ledger
 from phoenixdkim.log import Destination, Facility, Level, Log
 from phoenixdkim.messages import MessageError
 from phoenixdkim.milter.pymilter_engine import EngineOptions
+from phoenixdkim.prctl import hide_memory
 from phoenixdkim.process_status import ended_how
 
 EXIT_CONFIG: Final = 78
@@ -94,6 +95,12 @@ class _Worker:
     ready: bool = False
     parked: bool = False
     hung_up: float | None = None
+    killed: bool = False
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self.killed = True
+        os.kill(self.pid, signal.SIGKILL)
 
 
 @dataclass(slots=True)
@@ -160,7 +167,7 @@ class Leader:
             self.ledger.release(worker.stripe)
             self.stripes.append(worker.stripe)
             if self.parked is None:
-                self.log.error(f"worker {pid} ended unasked ({ended_how(status)}); replacing it")
+                self.log.error(f"worker {pid} ended unasked ({ended_how(status, killed=worker.killed)}); replacing it")
                 self.control.send(Restarted(pid))
                 self._back_off(time.monotonic())
 
@@ -182,7 +189,7 @@ class Leader:
             if worker.ready and self.parked is None and now - worker.seen > _HANG:
                 self.log.error(f"worker {worker.pid} shows no sign of life for {_HANG:.0f} s; killed")
                 worker.seen = now
-                os.kill(worker.pid, signal.SIGKILL)
+                worker.kill()
 
     def park(self, deadlines: Deadlines) -> None:
         """Tell all workers to take no more connections and to end."""
@@ -214,7 +221,7 @@ class Leader:
             worker.seen = time.monotonic()
         except MessageError as error:
             self.log.error(f"worker {worker.pid} sent an invalid message ({error}); killed")
-            os.kill(worker.pid, signal.SIGKILL)
+            worker.kill()
             return
         if isinstance(message, WorkerReady):
             worker.ready = True
@@ -226,7 +233,7 @@ class Leader:
             worker.hung_up = worker.hung_up or time.monotonic()
             if time.monotonic() - worker.hung_up > _HUNG_UP:
                 self.log.error(f"worker {worker.pid} closed its control channel; killed")
-                os.kill(worker.pid, signal.SIGKILL)
+                worker.kill()
 
 
 def lead(
@@ -275,7 +282,7 @@ def lead(
     except (LookupError, OSError, privileges.PrivilegeError) as error:
         control.send(Failed(lines_for_message([f"{path}: process.user: {error}"])))
         os._exit(EXIT_CONFIG)
-    privileges.hide_memory()
+    hide_memory()
     milter = config.milter
     few = raise_limit(milter.max_sessions, resolver.max_concurrent)
     setting = WorkerSetting(policy, resolver, EngineOptions(milter.max_sessions, milter.timeout))

@@ -36,6 +36,7 @@ class Generation:
         draining: it was told to end.
         workers: process ids, by what the leader last said.
         kill_at: monotonic seconds at which what is left of it is killed.
+        killed: whether the leader was killed by us.
     """
 
     number: int
@@ -52,6 +53,7 @@ class Generation:
     draining: bool = False
     workers: frozenset[int] = frozenset()
     kill_at: float | None = None
+    killed: bool = False
 
     @property
     def ended(self) -> bool:
@@ -80,9 +82,10 @@ class Generation:
             self.led = False
             self.control.close()
 
-    def kill_leader(self) -> None:
-        """Kill the leader; its workers go on."""
-        if self.pid:
+    def kill_leader(self, seconds: float = 0.0) -> None:
+        """Kill the leader unless it ends by itself within ``seconds``; its workers go on."""
+        if self.pid and not _has_ended(self.pid, seconds):
+            self.killed = True
             os.kill(self.pid, signal.SIGKILL)
         self.hang_up()
 
@@ -102,3 +105,13 @@ class Generation:
             except ChildProcessError:
                 continue
             os.kill(pid, signal.SIGKILL)
+
+
+def _has_ended(pid: int, seconds: float) -> bool:
+    """Whether a child ends within this time; it is not reaped."""
+    deadline = time.monotonic() + seconds
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.002)
+    return True

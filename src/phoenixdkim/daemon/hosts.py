@@ -130,6 +130,7 @@ class Host:
         self._wanted = False
         self._started = False
         self._violated = False
+        self._killed = False
         self._hung_up: float | None = None
         self._limit = RateLimit(_LOG_BURST, _LOG_PER_SECOND)
         self.spawn()
@@ -145,6 +146,7 @@ class Host:
         self.state = State.CHECKING
         self._since = time.monotonic()
         self._violated = False
+        self._killed = False
         self._hung_up = None
         self._require(self.client.check(self.table))
 
@@ -199,6 +201,7 @@ class Host:
     def kill(self) -> None:
         """End the process at once, and those that it has started."""
         if self.pid:
+            self._killed = True
             os.kill(self.pid, signal.SIGKILL)
             self.sweep()
 
@@ -290,10 +293,9 @@ class Host:
         self._pause = 1.0 if lived > _HEALTHY else min(_MAX_PAUSE, 2 * self._pause)
         self._due = time.monotonic() + self._pause
         doing = "while it was checked" if was is State.CHECKING else "unasked"
-        self.reason = self.reason or f"ended {doing} ({ended_how(status)})"
-        self._log.error(
-            f"exporter '{self.name}' ended {doing} ({ended_how(status)}); tried again in {self._pause:.0f} s"
-        )
+        how = ended_how(status, killed=self._killed)
+        self.reason = self.reason or f"ended {doing} ({how})"
+        self._log.error(f"exporter '{self.name}' ended {doing} ({how}); tried again in {self._pause:.0f} s")
 
     def watch(self) -> None:
         """Kill a process that hangs; start a new one when its time has come."""

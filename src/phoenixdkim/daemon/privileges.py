@@ -2,50 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 from pathlib import Path
-from typing import Final
 
 from phoenixdkim.exporters.users import Identity
-
-_PR_SET_DUMPABLE: Final = 4
-_PR_SET_CHILD_SUBREAPER: Final = 36
-_PR_SET_NO_NEW_PRIVS: Final = 38
-
-_libc: Final = ctypes.CDLL(None, use_errno=True)
+from phoenixdkim.prctl import refuse_new_privileges
 
 
 class PrivilegeError(RuntimeError):
     """Privileges could not be given up for certain; the process must end."""
-
-
-def hide_memory() -> None:
-    """Keep other processes of the same user from reading this one's memory, where the private keys are."""
-    _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
-def adopt_orphans() -> None:
-    """Become the parent of grandchildren whose parent dies, so that their end is seen."""
-    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def end_orphans(rounds: int = 20) -> None:
-    """End all children that are left; those of theirs that become ours by it too.
-
-    Args:
-        rounds: how many times to look; a plugin that forks for ever is not waited for.
-    """
-    children = Path(f"/proc/self/task/{os.getpid()}/children")
-    for _ in range(rounds):
-        left = [int(pid) for pid in children.read_text().split()] if children.exists() else []
-        if not left:
-            return
-        for pid in left:
-            os.kill(pid, signal.SIGKILL)
-        for pid in left:
-            os.waitpid(pid, 0)
 
 
 def drop(run_as: Identity) -> None:
@@ -60,7 +25,7 @@ def drop(run_as: Identity) -> None:
         os.initgroups(run_as.name, run_as.gid)
     os.setresgid(run_as.gid, run_as.gid, run_as.gid)
     os.setresuid(run_as.uid, run_as.uid, run_as.uid)
-    _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    refuse_new_privileges()
     _prove(run_as)
 
 

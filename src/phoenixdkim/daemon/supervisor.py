@@ -16,7 +16,6 @@ from typing import Final, NoReturn
 from phoenixdkim import __version__, events
 from phoenixdkim.config.load import read_octets
 from phoenixdkim.config.source import SourceError, read_source
-from phoenixdkim.daemon import privileges
 from phoenixdkim.daemon.children import Children
 from phoenixdkim.daemon.generation import EXIT_CONFIG, open_log
 from phoenixdkim.daemon.generations import Generation
@@ -27,6 +26,8 @@ from phoenixdkim.daemon.rollout import InForce, Rollout, exporter_rules
 from phoenixdkim.daemon.signals import SignalNotes
 from phoenixdkim.ledger import Batch, Ledger
 from phoenixdkim.log import Log
+from phoenixdkim.orphans import end_children
+from phoenixdkim.prctl import adopt_orphans, hide_memory
 
 EXIT_UNAVAILABLE: Final = 69
 _TICK: Final = 0.5
@@ -77,8 +78,8 @@ class Supervisor:
             StartRefused: with all errors of the configuration and its keys.
         """
         signal.set_wakeup_fd(self._children.wakeup, warn_on_full_buffer=False)
-        privileges.adopt_orphans()
-        privileges.hide_memory()
+        adopt_orphans()
+        hide_memory()
         self._ledger.claim(0, os.getpid())
         try:
             data = read_source(self._path).data
@@ -210,7 +211,7 @@ class Supervisor:
         for generation in self._children.generations:
             generation.kill()
         self._children.stop_all_hosts(self._log)
-        privileges.end_orphans()
+        end_children()
         listening.close()
         self._log.notice("stopped")
         self._log.give_up()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from typing import Final
+from dataclasses import asdict, replace
+from typing import Any, Final
 
 from phoenixdkim.exporters.client import Answer, ExporterClient, Failed, Passed, Received, table_faults
 from phoenixdkim.exporters.declared import clashes
+from phoenixdkim.exporters.described import described
 from phoenixdkim.exporters.messages import TableFault
 from phoenixdkim.exporters.packages import plugin_name
 from phoenixdkim.exporters.page import make_page
@@ -18,10 +21,14 @@ from phoenixdkim.exporters.spawn import spawn
 from phoenixdkim.exporters.users import Identity, Rules, assign, uids_in_use
 from phoenixdkim.ledger import Ledger, read_only_descriptor
 from phoenixdkim.messages import MessageError, VersionMismatch
+from phoenixdkim.orphans import end_children
+from phoenixdkim.prctl import adopt_orphans, end_with_parent, hide_memory
 from phoenixdkim.process_status import ended_how
 
 CHECK_TIMEOUT: Final = 10.0
 """Seconds that a plugin has to be imported and checked."""
+_MARGIN: Final = 20.0
+"""Seconds for what comes before and after."""
 
 
 def clash_faults(answers: Mapping[str, Answer]) -> list[TableFault]:
@@ -37,7 +44,8 @@ def check_tables(
 ) -> list[TableFault]:
     """What is wrong with these ``[exporters.NAME]`` tables and their plugins; empty when nothing is.
 
-    A plugin that hangs or dies while it is checked is a fault that does not refuse: a daemon starts without it.
+    A plugin that hangs or dies while it is checked is a fault that does not refuse: a daemon starts without it. When
+    this returns, no process that a plugin has started is left.
 
     Args:
         tables: the tables by name.
@@ -45,14 +53,64 @@ def check_tables(
         supervisor: pid of the daemon that runs with these tables, 0 for none: the users of its exporters are taken.
         timeout: seconds for all of them.
     """
+    if not tables:
+        return []
+    # Whatever a plugin leaves behind comes to this process, which has no other children, and ends with it.
+    reading, writing = os.pipe()
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(reading)
+            end_with_parent()
+            adopt_orphans()
+            hide_memory()
+            if os.getppid() == parent:
+                found = _check(tables, rules, supervisor, timeout)
+                end_children()
+                with os.fdopen(writing, "w") as report:
+                    json.dump([asdict(fault) for fault in found], report)
+        except Exception as error:  # noqa: BLE001 - nothing may return into the caller's code
+            os.write(2, f"phoenixdkim: exporters could not be checked: {described(error)}\n".encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    text = _read_all(reading, time.monotonic() + timeout + _MARGIN)
+    os.close(reading)
+    # A process that does not end takes its children along: each has PR_SET_PDEATHSIG.
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    if not text:
+        return [TableFault((name,), "could not be checked; see the line before", refuses=False) for name in tables]
+    return [_fault(entry) for entry in json.loads(text)]
+
+
+def _read_all(descriptor: int, deadline: float) -> bytes:
+    """Everything until the other end is closed; nothing if that is too late."""
+    text = b""
+    while select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        piece = os.read(descriptor, 65536)
+        if not piece:
+            return text
+        text += piece
+    return b""
+
+
+def _fault(entry: dict[str, Any]) -> TableFault:
+    fault = TableFault(**entry)
+    context = tuple((name, value) for name, value in fault.context)
+    return replace(fault, path=tuple(fault.path), known=tuple(fault.known), context=context)
+
+
+def _check(
+    tables: Mapping[str, Mapping[str, object]], rules: Rules | None, supervisor: int, timeout: float
+) -> list[TableFault]:
     faults: list[TableFault] = []
     users: dict[str, Identity] = {}
     order = list(tables)
     if rules is not None and os.geteuid() == 0:
         users, faults = _users(tables, rules, supervisor)
         tables = {name: table for name, table in tables.items() if name in users}
-    if not tables:
-        return faults
     ledger = Ledger()
     reading = read_only_descriptor(ledger.fd)
     waiting: dict[ExporterClient, int] = {}

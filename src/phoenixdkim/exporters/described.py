@@ -7,6 +7,8 @@ import traceback
 from pathlib import Path
 from typing import Final
 
+from phoenixdkim.exporters.memory import memory_advice
+
 _OURS: Final = frozenset(
     str(Path(__file__).with_name(f"{name}.py")) for name in ("described", "inspection", "interface")
 )
@@ -17,6 +19,7 @@ MAX_MESSAGE: Final = 600
 
 def described(error: BaseException) -> str:
     """An exception by type, words and place, whatever its own methods do."""
+    advice = memory_advice(error)
     try:
         words = str(error)
     except BaseException:  # noqa: BLE001 - a plugin's exception may raise anything when it is shown
@@ -30,4 +33,5 @@ def described(error: BaseException) -> str:
         and (not frame.filename.startswith(_STDLIB) or "-packages/" in frame.filename)
     ]
     place = f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
+    place += advice
     return f"{type(error).__name__}: {words[:MAX_MESSAGE]}{place}" if words else f"{type(error).__name__}{place}"

@@ -11,20 +11,21 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import resource
 import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from pathlib import Path
 from typing import Any, Final
+
+from pydantic import ValidationError
 
 from phoenixdkim import __version__
 from phoenixdkim.channel import MAX_DESCRIPTORS, Channel
 from phoenixdkim.exporters.declared import schema_text
 from phoenixdkim.exporters.described import described
 from phoenixdkim.exporters.inspection import Inspected, PluginRefused, inspect_plugin
+from phoenixdkim.exporters.memory import limit_memory, prefer_for_killing
 from phoenixdkim.exporters.messages import (
     CODEC,
     Check,
@@ -47,6 +48,8 @@ from phoenixdkim.exporters.state import StateReader
 from phoenixdkim.ledger import LAYOUT, LedgerError, LedgerReader
 from phoenixdkim.messages import Message, MessageError, VersionMismatch
 from phoenixdkim.metrics import MetricSpec, Snapshot
+from phoenixdkim.options import ProcessOptions, process_options
+from phoenixdkim.prctl import hide_memory
 
 _HEARTBEAT: Final = 0.5
 _REPEAT: Final = 60.0
@@ -141,7 +144,7 @@ class ExporterHost:
             getattr(self._hook, hook)(**arguments)
         except MemoryError:
             # Nothing a plugin holds can be freed from outside: only a new process is a cure.
-            self._context.log.error("%s: out of memory at its limit of %d MiB", hook, self._options.memory_limit)
+            self._context.log.error("%s: out of memory at memory_limit = %d MiB", hook, self._options.memory_limit)
             os._exit(EXIT_SOFTWARE)
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit included
             self._page.add_failure()
@@ -206,13 +209,6 @@ class ExporterHost:
             self._call("phoenixdkim_stop", deadline=deadline)
 
 
-def _limit_memory(mebibytes: int) -> None:
-    status = Path("/proc/self/status").read_text()
-    used = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmData"))
-    limit = used + mebibytes * 1024 * 1024
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-
-
 class _Control:
     """The exporter's end of the control channel, and what may come through it."""
 
@@ -250,7 +246,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--control", type=int, required=True)
     parser.add_argument("--ledger", type=int, required=True)
     parser.add_argument("--page", type=int, required=True)
+    parser.add_argument("--observed", action="store_true")
     given = parser.parse_args(arguments)
+    prefer_for_killing()
+    if not given.observed:
+        hide_memory()
     # Programs that a plugin starts get none of them.
     for fd in (given.control, given.ledger, given.page):
         os.set_inheritable(fd, False)
@@ -272,6 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log.propagate = False
     log.setLevel(logging.INFO)
     log.addHandler(_ControlHandler(channel))
+    limit_memory(_memory_limit(message.table))
     try:
         inspected = inspect_plugin(name, message.table)
         metrics = schema_text([metric.shown for metric in inspected.metrics]).decode()
@@ -288,6 +289,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _serve(control, ExporterHost(inspected, context, reader, page), context, page, inspected)
     except MessageError:
         return _EXIT_PROTOCOL
+
+
+def _memory_limit(table: Mapping[str, Any]) -> int:
+    try:
+        return process_options(table).memory_limit
+    except ValidationError:
+        # The check of the whole table refuses it.
+        return ProcessOptions().memory_limit
 
 
 def _serve(control: _Control, host: ExporterHost, context: HostContext, page: HostPage, inspected: Inspected) -> int:
@@ -315,7 +324,6 @@ def _serve(control: _Control, host: ExporterHost, context: HostContext, page: Ho
             for fd in fds:
                 os.close(fd)
         elif isinstance(message, Start):
-            _limit_memory(inspected.options.memory_limit)
             # Only now: while it was checked the page was still its predecessor's.
             host.recover()
             host.start()

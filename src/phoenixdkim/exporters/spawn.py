@@ -6,7 +6,6 @@ no notify socket and no credential of the daemon, and runs only when nothing els
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 import signal
@@ -15,15 +14,13 @@ import sys
 from typing import Final
 
 from phoenixdkim.exporters.users import Identity
+from phoenixdkim.prctl import end_with_parent, refuse_new_privileges
 
 _MAX_DESCRIPTORS: Final = 1024
 """Descriptors that an exporter may have open; the system's limit is another matter for one that leaks them."""
-_PR_SET_PDEATHSIG: Final = 1
-_PR_SET_NO_NEW_PRIVS: Final = 38
+_MAX_TASKS: Final = 256
+"""Processes and threads that an exporter's user may have, when it has a user of its own."""
 _KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
-
-# Loaded before any fork: after it, in a process that gave up its privileges, nothing may need to be loaded.
-_libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def spawn(
@@ -31,7 +28,7 @@ def spawn(
     page: int,
     run_as: Identity | None,
     module: str = "phoenixdkim.exporters.process",
-    idle: bool = True,
+    observed: bool = False,
 ) -> tuple[int, socket.socket]:
     """Start an exporter's process; returns its pid and our end of the control socket.
 
@@ -40,7 +37,8 @@ def spawn(
         page: descriptor of the exporter's page.
         run_as: user to run as, None to stay who we are.
         module: what to run; tests put theirs here.
-        idle: run only when nothing else wants the processor; the contract tests measure the exporter, not the machine.
+        observed: for tests: run at normal priority, so that they measure the exporter and not the machine, and let its
+            user look at the process.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     parent = os.getpid()
@@ -49,8 +47,8 @@ def spawn(
         theirs.close()
         return pid, ours
     try:
-        _become_exporter(parent, {theirs.fileno(): 3, ledger: 4, page: 5}, run_as, idle)
-        arguments = ["-I", "-m", module, "--control", "3", "--ledger", "4", "--page", "5"]
+        _become_exporter(parent, {theirs.fileno(): 3, ledger: 4, page: 5}, run_as, not observed)
+        arguments = ["-I", "-m", module, "--control", "3", "--ledger", "4", "--page", "5", *["--observed"] * observed]
         environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606 - no shell is the point
     except OSError as error:
@@ -90,12 +88,15 @@ def _become_exporter(parent: int, descriptors: dict[int, int], run_as: Identity 
             # A container may forbid it; nice 19 is what is left.
             pass
     if run_as is not None:
+        hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+        tasks = _MAX_TASKS if hard == resource.RLIM_INFINITY else min(_MAX_TASKS, hard)
+        resource.setrlimit(resource.RLIMIT_NPROC, (tasks, tasks))
         os.setgroups([])
         os.setresgid(run_as.gid, run_as.gid, run_as.gid)
         os.setresuid(run_as.uid, run_as.uid, run_as.uid)
         os.chdir("/")
-    _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    refuse_new_privileges()
     # After the change of user, which clears it. A plugin that spins can't notice that the supervisor is gone.
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    end_with_parent()
     if os.getppid() != parent:
         os._exit(0)
