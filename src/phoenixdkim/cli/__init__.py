@@ -14,6 +14,7 @@ from phoenixdkim import __version__
 COMMANDS: Final = {
     "run": "run the daemon in the foreground",
     "check": "check configuration, keys and exporters",
+    "reload": "have the running daemon read its configuration again",
     "sign": "sign a message on standard input",
     "verify": "verify a message on standard input",
     "metrics": "show the catalogue of metrics",

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from phoenixdkim import events
 from phoenixdkim.channel import channel_pair
+from phoenixdkim.daemon.control_socket import Client, ControlSocket
 from phoenixdkim.daemon.generation import lead
 from phoenixdkim.daemon.generations import KILL_GRACE, Generation
 from phoenixdkim.daemon.hosts import Host, PageStore, State
@@ -42,6 +43,7 @@ class Children:
         hosts: exporters in force, by name.
         candidates: exporters that are checked and may come into force.
         retired: exporters that are to end.
+        control: the control socket, which is listened to beside them.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Children:
         self._rules = Rules("0", range(0))
         self._ledger = ledger
         self._ledger_reading = read_only_descriptor(ledger.fd)
+        self.control: ControlSocket | None = None
         self._count = count
         self._interrupted = interrupted
         self._number = 0
@@ -138,6 +141,8 @@ class Children:
     def _close_in_leader(self) -> None:
         self._wake.close()
         self._wakeup.close()
+        if self.control is not None:
+            self.control.close_in_child()
         for generation in self.generations:
             generation.control.close()
             generation.lifeline.close()
@@ -298,11 +303,16 @@ class Children:
             for host in self.all_hosts():
                 if host.client is not None:
                     selector.register(host.client, selectors.EVENT_READ, host)
+            for source in self.control.sources() if self.control is not None else ():
+                selector.register(source, selectors.EVENT_READ, source)
             for key, _ in selector.select(seconds):
                 if key.data is None:
                     self._wake.recv(4096)
                 elif isinstance(key.data, Host):
                     key.data.take_messages()
+                elif isinstance(key.data, (Client, ControlSocket)):
+                    if self.control is not None:
+                        self.control.take(key.data)
                 elif isinstance(key.data, Lifeline):
                     key.data.take_beats(time.monotonic())
                 else:

@@ -318,6 +318,7 @@ def _settings(config: Config) -> Settings:
         milter.socket,
         milter.socket_mode,
         milter.socket_group,
+        config.control.socket,
         config.process.user,
         config.process.exporter_uids,
         milter.stop_timeout,

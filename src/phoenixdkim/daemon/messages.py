@@ -53,6 +53,7 @@ class Settings:
     socket: _Word
     socket_mode: _Word
     socket_group: _Word
+    control_socket: _Word
     user: _Word
     exporter_uids: _Word
     stop_timeout: _Seconds

@@ -17,10 +17,11 @@ from phoenixdkim.config.load import read_octets
 from phoenixdkim.config.source import Completeness, QuietPeriod, SourceError, read_source
 from phoenixdkim.config.summary import ACCEPT, Summary, changes, objections
 from phoenixdkim.daemon.children import Children
+from phoenixdkim.daemon.control_messages import ReloadResult, Verdict
 from phoenixdkim.daemon.generations import Generation
 from phoenixdkim.daemon.hosts import Host
 from phoenixdkim.daemon.listening import ListeningSocket
-from phoenixdkim.daemon.messages import Settings
+from phoenixdkim.daemon.messages import Settings, lines_for_message
 from phoenixdkim.daemon.notify import Notifier
 from phoenixdkim.exporters.users import Rules, parse_uids
 from phoenixdkim.ledger import Ledger
@@ -33,23 +34,7 @@ _PARK_TIMEOUT: Final = 5.0
 _MAX_PAUSE: Final = 60.0
 
 
-class Verdict(enum.Enum):
-    """How a reload ended."""
-
-    RELOADED = "reloaded"
-    UNCHANGED = "unchanged"
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """The end of a reload: what changed, or why it was refused."""
-
-    verdict: Verdict
-    lines: tuple[str, ...]
-
-
-Reply = Callable[[Result], None]
+Reply = Callable[[ReloadResult], None]
 
 
 class _Step(enum.Enum):
@@ -324,7 +309,7 @@ class Rollout:
     def _finish(self, attempt: _Attempt, verdict: Verdict, lines: Sequence[str]) -> None:
         self._attempt = None
         for reply in attempt.replies:
-            reply(Result(verdict, tuple(lines)))
+            reply(ReloadResult(verdict, lines_for_message(lines)))
 
 
 _STEPS: Final[dict[_Step, Callable[[Rollout, _Attempt, float], None]]] = {
@@ -359,9 +344,17 @@ def _with_fixed(old: Settings, new: Settings) -> tuple[Settings, list[str]]:
             ("milter.socket", "", old.socket, new.socket),
             ("milter.socket_mode", "", old.socket_mode, new.socket_mode),
             ("milter.socket_group", "", old.socket_group, new.socket_group),
+            ("control.socket", "", old.control_socket, new.control_socket),
             ("[log]", " for the supervisor too", old.log, new.log),
         )
         if before != after
     ]
-    fixed = replace(new, socket=old.socket, socket_mode=old.socket_mode, socket_group=old.socket_group, log=old.log)
+    fixed = replace(
+        new,
+        socket=old.socket,
+        socket_mode=old.socket_mode,
+        socket_group=old.socket_group,
+        control_socket=old.control_socket,
+        log=old.log,
+    )
     return fixed, warnings

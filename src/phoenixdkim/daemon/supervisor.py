@@ -17,6 +17,8 @@ from phoenixdkim import __version__, events
 from phoenixdkim.config.load import read_octets
 from phoenixdkim.config.source import SourceError, read_source
 from phoenixdkim.daemon.children import Children
+from phoenixdkim.daemon.control_messages import Status
+from phoenixdkim.daemon.control_socket import ControlSocket, ControlSocketError
 from phoenixdkim.daemon.generation import EXIT_CONFIG, open_log
 from phoenixdkim.daemon.generations import Generation
 from phoenixdkim.daemon.hosts import State
@@ -156,7 +158,24 @@ class Supervisor:
         self._notifier.ready(f"serving with {in_force.workers} workers")
         children.spawn_candidates(loaded.exporters, exporter_rules(loaded.settings), self._log)
         children.adopt(list(loaded.exporters))
-        return Rollout(self._path, in_force, children, listening, self._ledger, self._notifier, self._log)
+        rollout = Rollout(self._path, in_force, children, listening, self._ledger, self._notifier, self._log)
+        self._open_control(loaded.settings.control_socket, rollout)
+        return rollout
+
+    def _open_control(self, path: str, rollout: Rollout) -> None:
+        if not path:
+            return
+
+        def status() -> Status:
+            return Status(os.getpid(), __version__, self._path, rollout.in_force.summary)
+
+        control = ControlSocket(path, rollout.request_reload, status, self._log)
+        try:
+            control.open()
+        except ControlSocketError as error:
+            self._log.warning(f"control.socket: {error}; 'phoenixdkim reload' will not work")
+            return
+        self._children.control = control
 
     # Serve.
 
@@ -171,6 +190,8 @@ class Supervisor:
             if self._signals.take_reload():
                 rollout.request_reload()
             rollout.advance()
+            if self._children.control is not None:
+                self._children.control.expire()
             self._children.kill_overdue()
             self._children.watch()
             self._log.flush()
@@ -212,6 +233,8 @@ class Supervisor:
             generation.kill()
         self._children.stop_all_hosts(self._log)
         end_children()
+        if self._children.control is not None:
+            self._children.control.close()
         listening.close()
         self._log.notice("stopped")
         self._log.give_up()
