@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final
 
 from phoenixdkim.cli import DEFAULT_CONFIG
+from phoenixdkim.cli.comparison import compare
 from phoenixdkim.cli.running import supervisor_of
 from phoenixdkim.config.build import build, faults_of_parts
 from phoenixdkim.config.effective import effective
@@ -24,6 +25,7 @@ NAME: Final = "check"
 HELP: Final = (
     "Check the configuration file, the private keys that it names and its exporters. All faults are told at once,"
     " each with file, line, option and what to write instead. Exit status 0 when the daemon would start, 78 when not."
+    " If a daemon is running, also print what a reload would change, and whether it would be refused."
 )
 EXIT_CONFIG: Final = 78
 
@@ -32,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
         "-c", "--config", default=DEFAULT_CONFIG, metavar="FILE", help="configuration file (default: %(default)s)"
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="also say when no running daemon was reached to compare with"
     )
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--effective", action="store_true", help="print the whole configuration in force, as TOML")
@@ -74,7 +79,10 @@ def run(args: argparse.Namespace) -> int:
             }
             for fault in faults
         ]
-        print(json.dumps({"ok": not errors, "faults": entries}, indent=2, ensure_ascii=False))
+        report: dict[str, object] = {"ok": not errors, "faults": entries}
+        if not errors and (found := compare(loaded)).pid:
+            report["running"] = {"pid": found.pid, "changes": found.changes, "refused": list(found.objections)}
+        print(json.dumps(report, indent=2, ensure_ascii=False))
         return EXIT_CONFIG if errors else 0
     for fault in faults:
         print(fault, file=sys.stderr)
@@ -88,6 +96,9 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(effective(loaded.config))
     else:
         print(_good(args.config, loaded.config, len(faults)))
+        comparison = compare(loaded)
+        if comparison.pid or args.verbose:
+            print("\n".join(comparison.lines()))
     return 0
 
 

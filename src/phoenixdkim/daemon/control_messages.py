@@ -47,7 +47,7 @@ class Status(Message):
     """The configuration in force."""
 
     pid: Annotated[int, Range(1, 2**31)]
-    version: Annotated[str, Text(100)]
+    release: Annotated[str, Text(100)]
     path: Annotated[str, Text(4096)]
     summary: Summary
 

@@ -129,6 +129,7 @@ class Rollout:
         self._wanted = False
         self._accept_shrink = False
         self._replies: list[Reply] = []
+        self._leaderless = False
         self._pause = 0.5
         self._retry_at = 0.0
 
@@ -171,7 +172,9 @@ class Rollout:
             self._log.notice("reloading")
             return attempt
         if self._children.live() is None and now >= self._retry_at:
-            self._log.error("the leader of the workers ended unasked; starting another with the configuration in force")
+            if not self._leaderless:
+                self._leaderless = True
+                self._log.error("the leader of the workers ended unasked; starting another with the same configuration")
             return _Attempt(False, _Step.STRIPES, now + _STRIPES_TIMEOUT, self.in_force.data)
         return None
 
@@ -246,7 +249,7 @@ class Rollout:
             for line in (*needs_restart, *generation.loaded.warnings):
                 self._log.warning(line)
         self.in_force = InForce(attempt.data, attempt.summary, settings, generation.loaded.workers)
-        self._pause = 0.5
+        self._leaderless, self._pause = False, 0.5
         for one in self._children.generations:
             if one is not generation and not one.draining:
                 attempt.old.append(one)
