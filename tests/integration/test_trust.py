@@ -5,6 +5,7 @@ Postfix has three services: the incoming one, whose mail goes to the filter, the
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -102,3 +103,19 @@ def test_submitted_mail_is_signed(safe: Site) -> None:
 def test_without_macros_the_filter_makes_outsiders_trusted(unsafe: Site) -> None:
     """What docs/postfix.md warns of: the danger is real, so that the tests above prove something."""
     assert signed(unsafe.outsider())
+
+
+@requirement("S13")
+@pytest.mark.parametrize(("name", "expected"), [("ORIGINATING", True), ("", False)])
+def test_mail_of_the_sendmail_command_has_the_name_of_main_cf(rsa_key: KeyPair, name: str, expected: bool) -> None:
+    conditions = 'trusted_macros = { "{daemon_name}" = ["ORIGINATING"] }'
+    with Daemon([rsa_key], signing_options=conditions, trusted=(), workers=1) as daemon:
+        main = f"non_smtpd_milters = {daemon.milter}\n" + (f"milter_macro_daemon_name = {name}\n" if name else "")
+        with Postfix("", daemon.log, main=main, services="pickup unix n - n 1 1 pickup\n") as mta:
+            subprocess.run(
+                ["/usr/sbin/sendmail", "-C", mta.base / "etc", "-f", "boss@example.com", "b@example.net"],
+                input=RAW.replace(b"\r\n", b"\n"),
+                check=True,
+                timeout=60,
+            )
+            assert signed(mta.delivered(1)[0].raw) is expected, mta.explain()

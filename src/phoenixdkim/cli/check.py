@@ -11,6 +11,7 @@ from typing import Final
 
 from phoenixdkim.cli import DEFAULT_CONFIG
 from phoenixdkim.cli.comparison import compare
+from phoenixdkim.cli.postfix import reinjection_faults
 from phoenixdkim.cli.running import supervisor_of
 from phoenixdkim.config.build import build, faults_of_parts
 from phoenixdkim.config.effective import effective
@@ -53,6 +54,7 @@ def check(path: str) -> tuple[Loaded, tuple[Fault, ...]]:
     # Keys and users are looked at even when other parts have faults: everything is told at once.
     if loaded.config is not None:
         faults += build(loaded.config, uid_is_root=root, loaded=loaded)[2]
+        faults += reinjection_faults(loaded)
     else:
         faults += faults_of_parts(loaded, uid_is_root=root)
     return loaded, tuple(sorted(dict.fromkeys(faults), key=lambda fault: fault.line))
