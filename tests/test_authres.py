@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phoenixdkim.authres import AuthResSyntaxError, build, forged, parse
+from phoenixdkim.authres import AuthResSyntaxError, build, forged, parse, plain_id
 from phoenixdkim.dkim.results import REASONS, Algorithm, Reason, Result
 from phoenixdkim.dkim.verify import SignatureVerdict
+from tables.authserv_ids import OURS, ROWS
 
 US = b"mx.example.com"
 
@@ -229,6 +230,56 @@ def test_a06_a08_a09_forged(value: bytes) -> None:
 )
 def test_a09_other_hosts_are_kept(value: bytes) -> None:
     assert not forged(value, US)
+
+
+@pytest.mark.parametrize("space", [b"", b" ", b"\r\n\t"], ids=["none", "space", "fold"])
+@pytest.mark.parametrize(("value", "removed"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_a06_a08_a09_what_readers_find_in_it(value: bytes, removed: bool, space: bytes) -> None:
+    assert forged(space + value, OURS) is removed
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_a08_several_names_are_ours(removed: bool) -> None:
+    names = (b"mx.example.org", b"mx.example.com", b"mx.example.net")
+    for value in (b"mx.example.com", b"<mx.example.com>", b"=?utf-8?q?mx=2Eexample.com?="):
+        assert forged(value + b"; dkim=pass", *(names if removed else names[::2])) is removed
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (b" MX.example.com; dkim=pass", b"mx.example.com"),
+        (b"\r\n\tmx.example.com 1\r\n\t; none", b"mx.example.com"),
+        (b"mx", b"mx"),
+        (b"mx.example.com.; none", None),
+        (b"mx.example.com x; none", None),
+        (b"(c) mx.example.com; none", None),
+        (b"=?utf-8?q?mx?=; none", None),
+        (b"", None),
+    ],
+)
+def test_a08_fields_that_all_readers_read_alike(value: bytes, name: bytes | None) -> None:
+    assert plain_id(value) == name
+
+
+@pytest.mark.parametrize(
+    ("ours", "removed", "kept"),
+    [
+        (b"mail", (b"mail; none", b"<MAIL>; none", b"mail.; none"), (b"mail-2; none", b"mailx; none", b"e.mail; none")),
+        (b"mx_1.example.com", (b"mx_1.example.com:25;",), (b"mx.example.com;", b"mx_1.example.com_x;", b"mx_1;")),
+        (b"a+b", (b"a+b; none", b"=?utf-8?q?a=2Bb?=; none", b"<a+b>; none"), (b"a; none", b"b; none", b"ab; none")),
+        ("mx.ex\u00e4mple.com".encode(), (b"=?utf-8?q?mx.xn--exmple-cua.com?=;",), (b"mx.example.com;",)),
+        (
+            b"mx.xn--exmple-cua.com",
+            ("<mx.EX\u00c4mple.com>;".encode(), b"=?latin1?q?mx.ex=E4mple.com?=;"),
+            (b"mx.x.com;",),
+        ),
+        (b"_x-", (b"_x-; none", b"<_x->; none"), (b"y; none",)),
+    ],
+)
+def test_a08_a09_names_of_other_forms(ours: bytes, removed: tuple[bytes, ...], kept: tuple[bytes, ...]) -> None:
+    assert [value for value in removed if not forged(value, ours)] == []
+    assert [value for value in kept if forged(value, ours)] == []
 
 
 def test_a08_idn_forms() -> None:

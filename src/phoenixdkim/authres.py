@@ -7,12 +7,15 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import idna
 
+from phoenixdkim import encoded_words
 from phoenixdkim.dkim.results import REASONS, Reason, Result
 from phoenixdkim.dkim.verify import SignatureVerdict
+from phoenixdkim.loose_reading import HostName, host_name, loose_claim
 
 _LINE: Final = 76
 _MAX_VALUE: Final = 900
@@ -24,6 +27,8 @@ _SPACE: Final = re.compile(rb"(?:[ \t\r\n]+|\([^()\\]*\)){1,64}")
 """White space and plain comments; the others are read octet by octet."""
 _MAX_PARSED: Final = 65536
 _MAX_WORDS: Final = 16
+_MAX_HEAD: Final = 16384
+"""Octets in which a reader that does not follow the syntax is expected to find the authserv-id."""
 _MAX_STEPS: Final = 64
 """Words and specials before the first semicolon: the syntax has one there, or two with a version."""
 _MAX_IN_COMMENT: Final = 256
@@ -31,6 +36,10 @@ _MAX_IN_COMMENT: Final = 256
 _MAX_ESCAPES: Final = 64
 """In one quoted string; a host's name needs none."""
 _MAX_HOST: Final = 1024
+_PLAIN: Final = re.compile(
+    rb"[ \t\r\n]*([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?:[ \t\r\n]+[0-9]+)?[ \t\r\n]*(?:;|\Z)"
+)
+"""The usual field: a host name and perhaps a version, which all readers read alike."""
 _IN_COMMENT: Final = re.compile(rb"[^()\\]+")
 _IN_QUOTED: Final = re.compile(rb'[^"\\]+')
 _IN_WORD: Final = re.compile(rb'[^ \t\r\n();"=/]+')
@@ -295,14 +304,46 @@ def _folded_id(name: bytes) -> bytes:
         return name
 
 
-def forged(value: bytes, authserv_id: bytes) -> bool:
+def plain_id(value: bytes) -> bytes | None:
+    """Return the authserv-id of a field that all readers read alike, lower-case; None if readers may differ."""
+    match = _PLAIN.match(value)
+    return None if match is None else match[1].lower()
+
+
+def forged(value: bytes, *authserv_ids: bytes) -> bool:
     """Whether a field that came with a message claims to be ours, or can't be told not to (RFC 8601 section 5).
+
+    It does if any reader may take our name for its authserv-id: one that follows the syntax, one that decodes encoded
+    words (RFC 2047) first, or one that looks for a host name before the first semicolon.
 
     Args:
         value: the field's value.
-        authserv_id: ours.
+        authserv_ids: our names.
     """
-    ours = _folded_id(authserv_id)
+    names = [_folded_id(authserv_id) for authserv_id in authserv_ids]
+    plain = plain_id(value)
+    if plain is not None:
+        return plain in names
+    value = value.lstrip(b" \t\r\n")
+    head = value[:_MAX_HEAD]
+    before, semicolon, _ = head.partition(b";")
+    words = before.count(encoded_words.START)
+    if words > encoded_words.MAX_WORDS or (len(value) > _MAX_HEAD and not semicolon):
+        # No program writes such a field, other than to hide a name in it.
+        return True
+    ours = [host_name(name, _folded_id) for name in names]
+    if _claims(value, ours):
+        return True
+    if any(loose_claim(head, name) for name in ours):
+        return True
+    return any(
+        _claims(text, ours) or any(loose_claim(text, name) for name in ours)
+        for text in (encoded_words.decodings(head) if words else ())
+    )
+
+
+def _claims(value: bytes, ours: Sequence[HostName]) -> bool:
+    """Whether a reader that follows the syntax finds our name or none, or can't read the value and might find it."""
     try:
         tokens = _tokens(value, b";")
     except _TooManyStepsError:
@@ -310,18 +351,32 @@ def forged(value: bytes, authserv_id: bytes) -> bool:
         return True
     except AuthResSyntaxError:
         # Another reader may find our name in what we can't read.
-        return ours in value.replace(b"\\", b"").lower() or not value.isascii()
-    words = [text for kind, text in tokens if kind in ("word", "quoted")]
+        return not value.isascii() or len(value) > _MAX_HEAD or any(name.within(value) for name in ours)
+    words = [(kind, text) for kind, text in tokens if kind in ("word", "quoted")]
     if not words or (len(tokens) > 1 and tokens[1][0] == "="):
         # No authserv-id at all: some readers take that for the local one.
         return True
-    # "id", "id/job" and "id 1" are ours; so is a value in which the id is followed by more words.
-    claimed = _folded_id(words[0])
-    if claimed == ours:
+    return any(_named(words, name) for name in ours)
+
+
+def _named(words: list[_Token], ours: HostName) -> bool:
+    """Whether the words before the first semicolon have our name where a reader may look for the authserv-id."""
+    claimed = words[0][1]
+    if len(words) == 2 and words[1][1].isdigit():
+        # A version.
+        words = words[:1]
+    joined = b"".join(text for _, text in words[:_MAX_WORDS])
+    if len(joined) > _MAX_HEAD:
         return True
-    if len(words) > 2 or (len(words) == 2 and not words[1].isdigit()):
-        # Not the syntax of the field: some reader may take another word, or all of them, for the id.
-        heads = words[:_MAX_WORDS]
-        return any(_folded_id(word) == ours for word in heads) or _folded_id(b"".join(heads)) == ours
+    if not ours.within(joined):
+        return False
+    # "id", "id/job" and "id:25" are ours. So is a value in which other words stand before or behind the id: it does not
+    # follow the syntax, so some reader may take any of them, or all, for the id. A quoted string is one word.
+    for kind, text in words[:_MAX_WORDS]:
+        if any(map(ours.equals, islice(ours.runs(text), 1 if kind == "quoted" else None))):
+            return True
+    if ours.equals(joined.decode("utf-8", "replace")):
+        return True
     # A name that is no text, or that ends for a reader in C at its NUL.
-    return (not claimed.isascii() or any(octet < 32 for octet in claimed)) and ours in claimed
+    folded = _folded_id(claimed)
+    return (not folded.isascii() or any(octet < 32 for octet in folded)) and ours.within(folded)

@@ -262,10 +262,24 @@ AUTHRES = {
     "u-labels": "ä.".encode(),
     "semicolons": b";",
     "equals": b"=",
+    "encoded words": b"=?utf-8?q?=6D?= ",
+    "encoded words of base64": b"=?x?b?bX=g?=",
+    "starts of encoded words": b"=?x?q?a",
+    "ends of encoded words": b"?=",
+    "question marks": b"=?",
+    "runs": b"<mx.example.co>",
+    "escapes": b"\\m",
+    "controls": b"m\x01",
+    "zero-width characters": "m\u200b".encode(),
+    "octets that are not UTF-8": b"m\xff",
+    "apostrophes": b"'a",
+    "folds": b"\r\n ",
+    "digits": b"1 ",
+    "dots": b"a.",
 }
 
 
-@pytest.mark.parametrize("start", [b"", b"(", b'"'])
+@pytest.mark.parametrize("start", [b"", b"(", b'"', b"=?utf-8?q?x?= "])
 @pytest.mark.parametrize("name", AUTHRES)
 def test_m11_authentication_results(name: str, start: bytes) -> None:
     assert_linear(forged, lambda size: start + filled(AUTHRES[name], size))

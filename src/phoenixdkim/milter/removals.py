@@ -9,12 +9,14 @@ from phoenixdkim.milter.outcome import DeleteField
 from phoenixdkim.policy import Policy
 
 _NAME: Final = b"authentication-results"
+_MAX_DOUBTFUL: Final = 100
+"""Fields of a message that are read in more than one way; further ones are removed without being read."""
 
 
 class Removals:
     """The fields of one message that must be removed, whatever else becomes of the message."""
 
-    __slots__ = ("_count", "_found", "_ids", "_off")
+    __slots__ = ("_count", "_doubtful", "_found", "_ids", "_off")
 
     def __init__(self, policy: Policy, address: str | None, authserv_id: bytes) -> None:
         """Begin a message.
@@ -27,6 +29,7 @@ class Removals:
         self._off = policy.keeps_results(address)
         self._ids = tuple(dict.fromkeys((authserv_id, policy.authserv_id, *policy.removed_ids)))
         self._count = 0
+        self._doubtful = 0
         self._found: list[DeleteField] = []
 
     def field(self, name: bytes, value: bytes, *, read: bool) -> None:
@@ -41,7 +44,10 @@ class Removals:
         if self._off or name.lower() != _NAME:
             return
         self._count += 1
-        if not read or any(authres.forged(value, authserv_id) for authserv_id in self._ids):
+        if read and authres.plain_id(value) is None:
+            self._doubtful += 1
+            read = self._doubtful <= _MAX_DOUBTFUL
+        if not read or authres.forged(value, *self._ids):
             self._found.append(DeleteField(name, self._count))
 
     @property
