@@ -127,6 +127,7 @@ socket = "{self.base}/control.sock"
 """
         self.config.write_text(self.text)
         self.log_file = self.base / "log"
+        self._comments = 0
         self.wrapper: list[str] = []
         """A command that executes what follows it, as env(1) does."""
         self.process: subprocess.Popen[bytes] | None = None
@@ -178,6 +179,16 @@ socket = "{self.base}/control.sock"
     def signal(self, number: int, group: bool = False) -> None:
         """Send a signal to the supervisor, or to its whole group as a terminal does."""
         (os.killpg if group else os.kill)(self.pid, number)
+
+    def reload(self, text: str | None = None) -> None:
+        """Reload and wait for the result: with this configuration, or with the same one changed in a comment."""
+        seen = self.log().count("reloaded: ")
+        if text is None:
+            self._comments += 1
+            text = f"{self.config.read_text()}# {self._comments}\n"
+        self.config.write_text(text)
+        self.signal(signal.SIGHUP)
+        self.wait_for("reloaded: ", seen + 1)
 
     def wait(self, timeout: float = 40) -> int:
         assert self.process is not None

@@ -43,12 +43,11 @@ def test_stop_in_the_middle_of_sixteen_messages(house, number, group, round_):
 
 
 def test_reload_in_the_middle_of_sixteen_messages_again_and_again(house):
-    for number in range(3):
+    for _ in range(3):
         clients = [house.client() for _ in range(16)]
         for client in clients:
             begin(client)
-        house.signal(signal.SIGHUP)
-        house.wait_for("reloaded", number + 1)
+        house.reload()
         assert [signed(finish(client)) for client in clients] == [True] * 16
         for client in clients:
             client.close()
@@ -60,10 +59,9 @@ def test_reload_in_the_middle_of_sixteen_messages_again_and_again(house):
 
 def test_reload_under_load_refuses_nothing(house):
     with Load(house, 8) as load:
-        for number in range(6):
+        for _ in range(6):
             time.sleep(0.4)
-            house.signal(signal.SIGHUP)
-            house.wait_for("reloaded", number + 1)
+            house.reload()
     assert load.bad == []
     assert load.good > 200
 
@@ -99,8 +97,7 @@ def test_after_the_soft_deadline_an_old_session_is_asked_to_come_again(key):
         house.wait_for("reloaded")
         with house.client() as client:
             assert signed(client.send_message(FIELDS, BODY))
-            house.signal(signal.SIGHUP)
-            house.wait_for("reloaded", 2)
+            house.reload()
             time.sleep(0.3)
             reply = client.send_message(FIELDS, BODY)
             assert reply.smtp.startswith(b"421 4.3.2")

@@ -10,19 +10,20 @@ import pytest
 from key_files import ED25519, private_directory, written
 from phoenixdkim.dkim.limits import Limits
 from phoenixdkim.keystore import KeyStore, KeyStoreError, Permissions
-from phoenixdkim.keystore.identities import unchanged
+from phoenixdkim.keystore.identities import Identities, unchanged
 
 OWNERS = frozenset((os.getuid(),))
 
 
 def loaded(*paths: Path) -> bytes:
-    store = KeyStore(Permissions.STRICT, OWNERS, Limits())
+    identities = Identities()
+    store = KeyStore(Permissions.STRICT, OWNERS, Limits(), identities)
     for path in paths:
         try:
             store.load(str(path))
         except KeyStoreError:
             pass
-    return store.identities.encode()
+    return identities.encode()
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from phoenixdkim.cli import DEFAULT_CONFIG
 from phoenixdkim.cli.comparison import compare
 from phoenixdkim.cli.postfix import reinjection_faults
 from phoenixdkim.cli.running import supervisor_of
-from phoenixdkim.config.build import build, faults_of_parts
 from phoenixdkim.config.effective import effective
 from phoenixdkim.config.faults import Fault, dotted
+from phoenixdkim.config.key_check import check_parts
 from phoenixdkim.config.load import Loaded, read
 from phoenixdkim.config.model import Config
 from phoenixdkim.config.sample import sample
@@ -52,11 +52,9 @@ def check(path: str) -> tuple[Loaded, tuple[Fault, ...]]:
     loaded = read(path, partial(check_tables, supervisor=supervisor_of(path) if root else 0))
     faults = list(loaded.faults)
     # Keys and users are looked at even when other parts have faults: everything is told at once.
+    faults += check_parts(loaded, uid_is_root=root)
     if loaded.config is not None:
-        faults += build(loaded.config, uid_is_root=root, loaded=loaded)[2]
         faults += reinjection_faults(loaded)
-    else:
-        faults += faults_of_parts(loaded, uid_is_root=root)
     return loaded, tuple(sorted(dict.fromkeys(faults), key=lambda fault: fault.line))
 
 

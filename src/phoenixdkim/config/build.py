@@ -22,6 +22,7 @@ from phoenixdkim.dkim.sign import SignOptions
 from phoenixdkim.dns.options import ResolverOptions
 from phoenixdkim.dns.zone import Zone, ZoneError
 from phoenixdkim.exporters.users import identity, useradd
+from phoenixdkim.keystore.identities import Identities
 from phoenixdkim.policy import Disposition, Policy, SigningTable
 
 
@@ -33,6 +34,7 @@ def build(
     host_name: Callable[[], str] = socket.gethostname,
     key_names: Collection[str] | None = None,
     progress: Progress = no_progress,
+    identities: Identities | None = None,
 ) -> tuple[Policy | None, ResolverOptions, tuple[Fault, ...]]:
     """Load the keys and make the policy.
 
@@ -43,6 +45,7 @@ def build(
         host_name: default of ``verifying.authserv_id``.
         key_names: keys to load; None for all. A rule without any of them counts as one whose keys are missing.
         progress: is called with the name of each key before it is loaded, and with an empty one at the end.
+        identities: is filled with what the files were that were read: keys, and the zone.
 
     Returns:
         The policy, None when there is an error; resolver options; all faults.
@@ -54,10 +57,12 @@ def build(
         owners |= _worker_user(config, loaded, missing)
         faults += missing if uid_is_root else ()
     faults += [loaded.fault(*found) for found in user_faults(config, root=uid_is_root)]
-    keys, key_faults = load_keys(config, loaded, frozenset(owners), key_names, progress)
+    identities = Identities() if identities is None else identities
+    keys, key_faults = load_keys(config, loaded, frozenset(owners), identities, key_names, progress)
     faults += key_faults
     resolver = _resolver_options(config)
     if resolver.zone is not None:
+        identities.add_file(resolver.zone)
         try:
             Zone(resolver.zone)
         except ZoneError as error:
@@ -128,7 +133,7 @@ def _worker_user(config: Config, loaded: Loaded, faults: list[Fault]) -> set[int
         return set()
 
 
-def faults_of_parts(loaded: Loaded, *, uid_is_root: bool) -> tuple[Fault, ...]:
+def faults_of_parts(loaded: Loaded, *, uid_is_root: bool, progress: Progress = no_progress) -> tuple[Fault, ...]:
     """What ``build`` would find in the tables that are valid, when the file as a whole is not."""
     parts: dict[str, object] = {}
     for name in ("process", "limits", "dns", "signing", "keys", "exporters"):
@@ -141,7 +146,13 @@ def faults_of_parts(loaded: Loaded, *, uid_is_root: bool) -> tuple[Fault, ...]:
             value = {key: table for key, table in value.items() if _fits({"keys": {key: table}})}
         if _fits({name: value}):
             parts[name] = value
-    found = build(Config.model_validate(parts), uid_is_root=uid_is_root, loaded=loaded, host_name=lambda: "a.b")[2]
+    found = build(
+        Config.model_validate(parts),
+        uid_is_root=uid_is_root,
+        loaded=loaded,
+        host_name=lambda: "a.b",
+        progress=progress,
+    )[2]
     return tuple(fault for fault in found if fault.is_error)
 
 

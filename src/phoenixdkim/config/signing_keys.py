@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -28,10 +28,9 @@ def no_progress(name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SigningKeys:
-    """Keys that can be used, by name; and what their files were when they were read."""
+    """Keys that can be used, by name."""
 
     usable: Mapping[str, SigningKey]
-    identities: Identities = field(default_factory=Identities)
 
     def rules(self, config: Config) -> dict[Pattern, RuleKeys]:
         """Return the signing rules with those of their keys that can be used."""
@@ -52,6 +51,7 @@ def load_keys(
     config: Config,
     loaded: Loaded,
     owners: frozenset[int],
+    identities: Identities,
     names: Collection[str] | None = None,
     progress: Progress = no_progress,
 ) -> tuple[SigningKeys, list[Fault]]:
@@ -61,10 +61,11 @@ def load_keys(
         config: the configuration.
         loaded: where it came from, to locate errors.
         owners: user ids that may own key files; root always may.
+        identities: is filled with what the files were.
         names: keys to load; None for all.
         progress: is called with the name of each key before it is loaded, and with an empty one at the end.
     """
-    store = KeyStore(config.signing.key_permissions, owners, Limits(**config.limits.model_dump()))
+    store = KeyStore(config.signing.key_permissions, owners, Limits(**config.limits.model_dump()), identities)
     usable: dict[str, SigningKey] = {}
     missing: dict[str, str] = {}
     faults: list[Fault] = []
@@ -93,7 +94,7 @@ def load_keys(
         effects = _effects(config.signing.rules, missing, usable)
         for name, message in missing.items():
             faults.append(loaded.fault(_path(name), f"{message}; {effects[name]}", Severity.WARNING))
-    return SigningKeys(usable, store.identities), faults
+    return SigningKeys(usable), faults
 
 
 def _path(name: str) -> tuple[str, ...]:

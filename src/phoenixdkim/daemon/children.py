@@ -19,6 +19,7 @@ from phoenixdkim.daemon.control_socket import Client, ControlSocket
 from phoenixdkim.daemon.generation import lead
 from phoenixdkim.daemon.generations import KILL_GRACE, Generation
 from phoenixdkim.daemon.hosts import Host, PageStore, State
+from phoenixdkim.daemon.key_loading import KeyLoading
 from phoenixdkim.daemon.lifeline import Lifeline, lifeline
 from phoenixdkim.daemon.messages import CODEC, FROM_LEADER, Failed, Loaded, Parked, Ready, Restarted, Workers
 from phoenixdkim.exporters.check import clash_faults
@@ -103,6 +104,7 @@ class Children:
         self._number += 1
         ours, theirs = channel_pair(CODEC)
         line, shared = lifeline()
+        loading = KeyLoading(path, data)
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -111,14 +113,14 @@ class Children:
                 ours.close()
                 line.close()
                 self._close_in_leader()
-                lead(path, data, theirs, shared, listening, self._ledger, stripes, parent)
+                lead(path, data, loading, theirs, shared, listening, self._ledger, stripes, parent)
             except Exception as error:  # noqa: BLE001 - nothing may return into the supervisor's code
                 log.error(f"the leader failed: {type(error).__name__}: {error}")
             finally:
                 os._exit(70)
         theirs.close()
         shared.close()
-        generation = Generation(self._number, pid, ours, line, stripes, log)
+        generation = Generation(self._number, pid, ours, line, stripes, loading, log)
         self.generations.append(generation)
         return generation
 
@@ -146,6 +148,7 @@ class Children:
         for generation in self.generations:
             generation.control.close()
             generation.lifeline.close()
+            generation.loading.close()
         for host in self.all_hosts():
             if host.client is not None:
                 host.client.close()
@@ -318,6 +321,9 @@ class Children:
                 else:
                     self._take(key.data)
         self._reap()
+        now = time.monotonic()
+        for generation in self.generations:
+            generation.watch_loading(now)
 
     def _take(self, generation: Generation) -> None:
         try:
@@ -330,6 +336,7 @@ class Children:
             generation.failed = list(message.lines)
         elif isinstance(message, Loaded):
             generation.loaded = message
+            generation.loading.receive()
         elif isinstance(message, Ready):
             generation.ready = True
         elif isinstance(message, Workers):
@@ -376,13 +383,11 @@ class Children:
                         while generation.led and generation.control.wait(0):
                             # Its last words.
                             self._take(generation)
-                        generation.hang_up()
-                        if generation.ready and not generation.draining:
-                            how = ended_how(status, killed=generation.killed)
-                            generation.log.error(f"leader {pid} ended unasked ({how})")
+                        generation.leader_ended(pid, ended_how(status, killed=generation.killed))
         for generation in [one for one in self.generations if one.ended]:
             self.generations.remove(generation)
             generation.lifeline.close()
+            generation.loading.close()
             for stripe in generation.stripes:
                 # Totals stay; gauges of a worker that was killed go.
                 self._ledger.release(stripe)

@@ -23,6 +23,7 @@ from phoenixdkim.config.model import Config
 from phoenixdkim.config.summary import summarize
 from phoenixdkim.daemon import privileges
 from phoenixdkim.daemon.descriptors import raise_limit
+from phoenixdkim.daemon.key_loading import KeyLoading
 from phoenixdkim.daemon.lifeline import LifelineEnd
 from phoenixdkim.daemon.messages import (
     CODEC,
@@ -44,6 +45,7 @@ from phoenixdkim.daemon.messages import (
 from phoenixdkim.daemon.signals import ignore_all
 from phoenixdkim.daemon.worker import EXIT_SOFTWARE, WorkerSetting, run_worker
 from phoenixdkim.exporters.users import Identity, identity
+from phoenixdkim.keystore.identities import Identities
 from phoenixdkim.ledger import MAX_WORKERS, Ledger
 from phoenixdkim.log import Destination, Facility, Level, Log
 from phoenixdkim.messages import MessageError
@@ -239,6 +241,7 @@ class Leader:
 def lead(
     path: str,
     data: bytes,
+    loading: KeyLoading,
     control: Channel,
     lifeline: LifelineEnd,
     listening: socket,
@@ -251,6 +254,7 @@ def lead(
     Args:
         path: what faults call the configuration file; it is not opened.
         data: its octets.
+        loading: tells the supervisor which key is being loaded, and what the key files were.
         control: our end of the control pipe to the supervisor.
         lifeline: shared by all processes of the generation.
         listening: the shared listening socket.
@@ -264,11 +268,14 @@ def lead(
     faults = list(loaded.faults)
     config = loaded.config
     policy = None
+    identities = Identities()
     if config is not None:
-        policy, resolver, more = build(config, uid_is_root=root, loaded=loaded)
+        policy, resolver, more = build(
+            config, uid_is_root=root, loaded=loaded, progress=loading.progress.note, identities=identities
+        )
         faults += more
     else:
-        faults += faults_of_parts(loaded, uid_is_root=root)
+        faults += faults_of_parts(loaded, uid_is_root=root, progress=loading.progress.note)
     faults = sorted(dict.fromkeys(faults), key=lambda fault: fault.line)
     errors = [str(fault) for fault in faults if fault.is_error]
     if config is None or policy is None or errors:
@@ -288,6 +295,7 @@ def lead(
     setting = WorkerSetting(policy, resolver, EngineOptions(milter.max_sessions, milter.timeout))
     wanted = worker_count(config)
     warnings = lines_for_message([*map(str, faults), *([few] if few else [])])
+    loading.send(identities)
     control.send(Loaded(summarize(config, loaded.tables), wanted, config.exporters, warnings, _settings(config)))
     # The supervisor may refuse what it has learned: until it agrees no mail may meet this configuration.
     control.wait(None)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from phoenixdkim.channel import Channel
+from phoenixdkim.daemon.key_loading import KeyLoading
 from phoenixdkim.daemon.lifeline import Lifeline
 from phoenixdkim.daemon.messages import Deadlines, Loaded, Park, Serve
 from phoenixdkim.log import Log
@@ -27,6 +28,7 @@ class Generation:
         control: channel to the leader.
         lifeline: ends when no process of the generation is left.
         stripes: of the ledger, for its workers alone.
+        loading: which key the leader is at, and what the key files were.
         log: for what the leader does wrong.
         loaded: what the leader says of its configuration.
         failed: why it cannot serve.
@@ -44,6 +46,7 @@ class Generation:
     control: Channel
     lifeline: Lifeline
     stripes: range
+    loading: KeyLoading
     log: Log
     loaded: Loaded | None = None
     failed: list[str] = field(default_factory=list)
@@ -59,6 +62,11 @@ class Generation:
     def ended(self) -> bool:
         """Whether all its processes are gone, which the kernel says and nobody can feign."""
         return self.pid == 0 and self.lifeline.ended
+
+    @property
+    def leaderless(self) -> bool:
+        """Whether the leader has ended and it is known how."""
+        return not self.led and not self.pid
 
     def serve(self) -> None:
         """Let the leader fork its workers."""

@@ -24,6 +24,7 @@ from phoenixdkim.daemon.listening import ListeningSocket
 from phoenixdkim.daemon.messages import Settings, lines_for_message
 from phoenixdkim.daemon.notify import Notifier
 from phoenixdkim.exporters.users import Rules, parse_uids
+from phoenixdkim.keystore.identities import unchanged
 from phoenixdkim.ledger import Ledger
 from phoenixdkim.log import Log
 
@@ -32,6 +33,8 @@ _START_TIMEOUT: Final = 40.0
 _STRIPES_TIMEOUT: Final = 10.0
 _PARK_TIMEOUT: Final = 5.0
 _MAX_PAUSE: Final = 60.0
+_REST: Final = 0.2
+"""Seconds after a reload without change in which further requests are joined: each looks at all key files."""
 
 
 Reply = Callable[[ReloadResult], None]
@@ -86,12 +89,14 @@ class InForce:
         summary: what it is.
         settings: what the supervisor needs of it.
         workers: how many it has.
+        identities: what the files were that its leader read: keys, and the zone.
     """
 
     data: bytes
     summary: Summary
     settings: Settings
     workers: int
+    identities: bytes
 
 
 class Rollout:
@@ -132,6 +137,7 @@ class Rollout:
         self._leaderless = False
         self._pause = 0.5
         self._retry_at = 0.0
+        self._next_at = 0.0
 
     # Requests.
 
@@ -150,7 +156,7 @@ class Rollout:
     @property
     def busy(self) -> bool:
         """Whether something is under way that wants a look soon."""
-        return self._attempt is not None
+        return self._attempt is not None or self._wanted
 
     def advance(self) -> None:
         """Do what can be done now, without waiting."""
@@ -164,7 +170,7 @@ class Rollout:
                 return
 
     def _next(self, now: float) -> _Attempt | None:
-        if self._wanted:
+        if self._wanted and now >= self._next_at:
             attempt = _Attempt(True, _Step.FILE, 0.0, b"", self._accept_shrink, self._replies)
             attempt.period = QuietPeriod(self._path, now)
             self._wanted, self._accept_shrink, self._replies = False, False, []
@@ -193,7 +199,19 @@ class Rollout:
         except SourceError as error:
             self._refuse(attempt, [f"{self._path}: {error}"])
             return
+        if self._is_in_force(attempt.data):
+            self._next_at = now + _REST
+            self._log.notice("reloaded: unchanged; the configuration and its key files are those in force")
+            self._ledger.set_reload(True, int(time.time()))
+            self._notifier.ready(f"serving with {self.in_force.workers} workers")
+            self._finish(attempt, Verdict.UNCHANGED, ["unchanged"])
+            return
         attempt.step, attempt.deadline = _Step.STRIPES, now + _STRIPES_TIMEOUT
+
+    def _is_in_force(self, data: bytes) -> bool:
+        """Whether a generation of this configuration serves, and no file that it read has changed."""
+        in_force = self.in_force
+        return data == in_force.data and self._children.live() is not None and unchanged(in_force.identities)
 
     def _spawn(self, attempt: _Attempt, now: float) -> None:
         generation = self._children.spawn_generation(self._path, attempt.data, self._listening.socket, self._log)
@@ -248,7 +266,9 @@ class Rollout:
         if attempt.is_reload:
             for line in (*needs_restart, *generation.loaded.warnings):
                 self._log.warning(line)
-        self.in_force = InForce(attempt.data, attempt.summary, settings, generation.loaded.workers)
+        self.in_force = InForce(
+            attempt.data, attempt.summary, settings, generation.loaded.workers, generation.loading.identities
+        )
         self._leaderless, self._pause = False, 0.5
         for one in self._children.generations:
             if one is not generation and not one.draining:
@@ -284,7 +304,7 @@ class Rollout:
         """Return the new generation unless it failed, which ends the attempt."""
         generation = attempt.generation
         assert generation is not None
-        if generation.failed or not generation.led:
+        if generation.failed or generation.leaderless:
             self._refuse(attempt, generation.failed or [f"{self._path}: the leader of the workers ended while {doing}"])
         elif now > attempt.deadline:
             self._refuse(attempt, [f"{self._path}: the leader of the workers hangs while {doing}"])

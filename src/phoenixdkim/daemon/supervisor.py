@@ -130,7 +130,7 @@ class Supervisor:
         while not generation.ready:
             if self._signals.stopping:
                 raise _StoppedEarly
-            if generation.failed or not generation.led or time.monotonic() > deadline:
+            if generation.failed or generation.leaderless or time.monotonic() > deadline:
                 raise StartRefused(generation.failed or [f"{self._path}: the workers did not start"], EXIT_CONFIG)
             served = generation.loaded is not None
             self._children.listen(0.2)
@@ -148,7 +148,7 @@ class Supervisor:
         for warning in loaded.warnings:
             self._log.warning(warning)
         self._ledger.set_reload(True, int(time.time()))
-        in_force = InForce(data, loaded.summary, loaded.settings, loaded.workers)
+        in_force = InForce(data, loaded.summary, loaded.settings, loaded.workers, generation.loading.identities)
         self._log.notice(
             f"listening on {listening.name} with {in_force.workers} workers;"
             f" checking exporters: {', '.join(loaded.exporters) or 'none'}"

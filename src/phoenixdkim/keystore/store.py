@@ -32,21 +32,20 @@ class LoadedKey:
 
 
 class KeyStore:
-    """Loads key files.
+    """Loads key files."""
 
-    Attributes:
-        identities: what each file and directory was when it was read.
-    """
-
-    def __init__(self, permissions: Permissions, owners: frozenset[int], limits: Limits) -> None:
+    def __init__(
+        self, permissions: Permissions, owners: frozenset[int], limits: Limits, identities: Identities | None = None
+    ) -> None:
         """Load nothing yet.
 
         Args:
             permissions: how strict to be about files that others can read or replace.
             owners: user ids that may own a file and what leads to it; root always may.
             limits: bounds of RSA keys.
+            identities: is filled with what each file and directory was when it was read.
         """
-        self.identities = Identities()
+        self._identities = Identities() if identities is None else identities
         self._permissions = permissions
         self._owners = owners
         self._limits = limits
@@ -72,9 +71,9 @@ class KeyStore:
 
     def _load(self, path: str) -> LoadedKey:
         # Before the file is read: what is replaced in between looks changed at the next comparison.
-        self.identities.add_file(path)
+        self._identities.add_file(path)
         file = read_key_file(path, self._owners)
-        self.identities.add_directories(file.directories)
+        self._identities.add_directories(file.directories)
         if file.faults and self._permissions is Permissions.STRICT:
             raise KeyStoreError(file.faults[0].path, file.faults[0].message)
         digest = hashlib.sha256(file.data).digest()
