@@ -90,6 +90,23 @@ class Generation:
             self.led = False
             self.control.close()
 
+    def leader_ended(self, pid: int, how: str) -> None:
+        """Note that the leader was reaped, and how it ended."""
+        self.hang_up()
+        self.failed = self.failed or self.loading.crash(how)
+        if self.ready and not self.draining:
+            self.log.error(f"leader {pid} ended unasked ({how})")
+
+    def watch_loading(self, now: float) -> None:
+        """Kill a leader that hangs on a key.
+
+        Args:
+            now: monotonic seconds.
+        """
+        if self.led and not self.failed and (lines := self.loading.hang(now)):
+            self.failed = lines
+            self.kill_leader()
+
     def kill_leader(self, seconds: float = 0.0) -> None:
         """Kill the leader unless it ends by itself within ``seconds``; its workers go on."""
         if self.pid and not _has_ended(self.pid, seconds):
