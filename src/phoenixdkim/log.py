@@ -11,11 +11,12 @@ import enum
 import errno
 import os
 import socket
-import stat
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Final
+
+from phoenixdkim.log_output import Output, open_output
 
 _MAX_LINE: Final = 2048
 _MAX_BACKLOG: Final = 1000
@@ -102,26 +103,16 @@ class Log:
         self._lock = threading.Lock()
         self._backlog: deque[bytes] = deque()
         self._socket: socket.socket | None = None
-        self._stream: socket.socket | None = None
-        self._fd = 2
+        self._output: Output | None = None
+        self._partial = False
+        self._cut = False
         if destination is Destination.AUTO:
             destination = Destination.JOURNAL if _stderr_is_journal() else Destination.STDERR
         self.destination = destination
         if destination is Destination.STDERR:
-            self._open_stderr()
+            self._output = open_output()
         else:
             self._open_socket(_JOURNAL if destination is Destination.JOURNAL else _SYSLOG)
-
-    def _open_stderr(self) -> None:
-        mode = os.fstat(2).st_mode
-        if stat.S_ISSOCK(mode):
-            self._stream = socket.socket(fileno=os.dup(2))
-        elif stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
-            # O_NONBLOCK belongs to the open file, which others share: open it anew for ourselves.
-            try:
-                self._fd = os.open("/proc/self/fd/2", os.O_WRONLY | os.O_NONBLOCK | os.O_APPEND | os.O_CLOEXEC)
-            except OSError:
-                self._fd = 2
 
     def _open_socket(self, path: str) -> None:
         made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -132,7 +123,7 @@ class Log:
         except OSError as error:
             made.close()
             self.destination = Destination.STDERR
-            self._open_stderr()
+            self._output = open_output()
             self.warning(f"log: {path}: {error.strerror}; writing to stderr")
 
     def line(self, level: Level, text: str) -> bool:
@@ -167,16 +158,23 @@ class Log:
             if self._socket is not None:
                 self._socket.send(data)
                 return True
-            if self._stream is not None:
-                written = self._stream.send(data, socket.MSG_DONTWAIT)
-            else:
-                written = os.write(self._fd, data)
+            assert self._output is not None
+            if self._cut:
+                # The first half of a line that was lost stays a line of its own.
+                self._output.write(b"\n")
+                self._cut = False
+            written = self._output.write(data)
         except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.ENOBUFS):
+                return False
             # A closed pipe or a full disk will not heal by waiting; the line is lost at once.
-            if error.errno not in (errno.EAGAIN, errno.ENOBUFS) and self.on_lost is not None:
+            self._cut |= self._partial
+            self._partial = False
+            if self.on_lost is not None:
                 self.on_lost()
-            return error.errno not in (errno.EAGAIN, errno.ENOBUFS)
-        if written < len(data):
+            return True
+        self._partial = written < len(data)
+        if self._partial:
             self._backlog.appendleft(data[written:])
         return True
 
