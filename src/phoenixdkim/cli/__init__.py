@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import Final, Protocol, cast
 
-from phoenixdkim import __version__
+from phoenixdkim import __version__, streams
 
 COMMANDS: Final = {
     "run": "run the daemon in the foreground",
@@ -64,14 +64,21 @@ def parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit status."""
     words = sys.argv[1:] if argv is None else list(argv)
+    closed = streams.occupy()
     args = parser(words).parse_args(words)
     try:
-        status = command(args.command).run(args)
-        sys.stdout.flush()
+        with contextlib.nullcontext() if args.command == "run" else streams.output_errors():
+            status = command(args.command).run(args)
+        if status == 0 and 1 in closed and args.command != "run":
+            raise streams.StreamError("cannot write the result: standard output is closed", streams.EXIT_IO)
     except BrokenPipeError:
-        # The reader of our output has gone, as 'head' does. Python would complain at exit when it flushes again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        # The reader of our output has gone, as 'head' does.
+        streams.discard_output()
         return 141
+    except streams.StreamError as error:
+        streams.discard_output()
+        print(f"phoenixdkim {args.command}: {error}", file=sys.stderr)
+        return error.status
     except KeyboardInterrupt:
         return 130
     return status

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import BinaryIO, Final
+from typing import Final
 
 from phoenixdkim.dkim.headers import crlf, parse_message
 from phoenixdkim.dkim.keys import KeyAnswer
@@ -18,11 +17,6 @@ LookUp = Callable[[Sequence[bytes]], Mapping[bytes, KeyAnswer]]
 
 _CHUNK: Final = 65535
 """What a milter is handed at most at one time."""
-
-
-def read_message(stream: BinaryIO | None = None) -> bytes:
-    """A message as it is on standard input."""
-    return (sys.stdin.buffer if stream is None else stream).read()
 
 
 def no_keys(names: Sequence[bytes]) -> Mapping[bytes, KeyAnswer]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from phoenixdkim.cli import DEFAULT_CONFIG
-from phoenixdkim.cli.message import missing_keys, no_keys, process, read_message, timestamp
+from phoenixdkim.cli.message import missing_keys, no_keys, process, timestamp
 from phoenixdkim.config.build import build
 from phoenixdkim.config.faults import Fault
 from phoenixdkim.config.load import Loaded, read
@@ -19,6 +19,7 @@ from phoenixdkim.dkim.results import UNSIGNED_REASONS, UnsignedReason
 from phoenixdkim.milter.outcome import InsertField
 from phoenixdkim.milter.session import Client
 from phoenixdkim.policy import Policy
+from phoenixdkim.streams import read_input
 
 NAME: Final = "sign"
 HELP: Final = (
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     policy, faults = _policy(loaded, ())
     if policy is None:
         return _refused(faults)
-    data = read_message()
+    data = read_input()
     client = Client(authenticated=True)
     now = int(time.time()) if args.now is None else args.now
     if names := missing_keys(data, policy, client, now):

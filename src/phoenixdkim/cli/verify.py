@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from phoenixdkim import authres
-from phoenixdkim.cli.message import LookUp, process, read_message, timestamp
+from phoenixdkim.cli.message import LookUp, process, timestamp
 from phoenixdkim.config.build import build
 from phoenixdkim.config.load import read
 from phoenixdkim.dkim.advice import ADVICE
@@ -25,6 +25,7 @@ from phoenixdkim.dns.zone import ZoneError
 from phoenixdkim.events import Event
 from phoenixdkim.milter.session import Client
 from phoenixdkim.policy import Policy
+from phoenixdkim.streams import read_input
 
 NAME: Final = "verify"
 HELP: Final = (
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         return setting
     policy, options = setting
     now = int(time.time()) if args.now is None else args.now
-    data = read_message()
+    data = read_input()
     try:
         if args.engine == "dkimpy":
             from phoenixdkim.cli.second_opinion import second_opinion
