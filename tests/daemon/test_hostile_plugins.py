@@ -58,7 +58,7 @@ WANTED = {
     "raisesbase": "exporter 'raisesbase': phoenixdkim_event failed: Unstoppable: no at",
     "hangs": "exporter 'hangs' hangs",
     "spins": "exporter 'spins' hangs",
-    "leaks": "exporter 'leaks': phoenixdkim_tick: out of memory at its limit of 64 MiB",
+    "leaks": "exporter 'leaks': phoenixdkim_tick: out of memory at memory_limit = 64 MiB",
     "leaksdescriptors": "exporter 'leaksdescriptors': phoenixdkim_tick failed: OSError: [Errno 24]",
     "leaksthreads": "exporter 'leaksthreads': phoenixdkim_tick failed: RuntimeError: can't start new thread",
     "segfaults": "exporter 'segfaults' ended unasked (signal SIGSEGV)",
