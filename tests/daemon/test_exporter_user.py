@@ -106,7 +106,7 @@ def test_the_tables_user_is_taken_by_name_and_by_number(installed, key):
         (tables("one", more="user = 5\n"), "exporters.one.user", "5 is not of the right type"),
         (tables("one", more="memory_limit = 1\n"), "exporters.one.memory_limit", "1 is too small; write at least 32"),
         (tables("one", more="stop_timeout = 61\n"), "exporters.one.stop_timeout", "61 is too large; write at most 60"),
-        (tables("one", more="stop_timeout = nan\n"), "exporters.one.stop_timeout", "nan is too large"),
+        (tables("one", more="stop_timeout = nan\n"), "exporters.one.stop_timeout", "the number is nan; only finite"),
         (tables("one", more="memory_limit = true\n"), "exporters.one.memory_limit", "true is not of the right type"),
     ],
 )

@@ -44,8 +44,10 @@ def check_exporters(exporters: Mapping[str, object]) -> Iterator[Found]:
         )
     for name, table in exporters.items():
         if isinstance(table, dict):
-            yield from _process_options(name, table)
-            yield from _unsendable(name, table)
+            unsendable = list(_unsendable(name, table))
+            yield from unsendable
+            told = {path for path, _, _ in unsendable}
+            yield from (found for found in _process_options(name, table) if found[0] not in told)
     yield from _too_large(exporters)
     yield from _one_directory(exporters)
     yield from _both_scraped(exporters)

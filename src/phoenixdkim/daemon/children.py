@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from typing import Any, Final
 
 from phoenixdkim import events
@@ -24,7 +25,7 @@ from phoenixdkim.daemon.lifeline import Lifeline, lifeline
 from phoenixdkim.daemon.messages import CODEC, FROM_LEADER, Failed, Loaded, Parked, Ready, Restarted, Workers
 from phoenixdkim.exporters.check import clash_faults
 from phoenixdkim.exporters.messages import TableFault
-from phoenixdkim.exporters.users import Identity, Rules, UserFault, assign, uids_in_use
+from phoenixdkim.exporters.users import Identity, Rules, UserFault, users_of
 from phoenixdkim.ledger import MAX_WORKERS, STRIPES, Ledger, read_only_descriptor
 from phoenixdkim.log import Log
 from phoenixdkim.messages import MessageError
@@ -62,7 +63,6 @@ class Children:
         self.candidates: dict[str, Host] = {}
         self.retired: list[Host] = []
         self._stores: dict[str, PageStore] = {}
-        self._rules = Rules("0", range(0))
         self._ledger = ledger
         self._ledger_reading = read_only_descriptor(ledger.fd)
         self.control: ControlSocket | None = None
@@ -188,26 +188,14 @@ class Children:
             rules: what decides whose processes these are when we are root.
             log: for what exporters have to say.
         """
-        self._rules = rules
-        users = self._users({name: str(table.get("user", "")) for name, table in tables.items()})
+
+        def users(options: Mapping[str, str]) -> dict[str, Identity | UserFault | None]:
+            return users_of(options, rules, [(host.name, host.run_as) for host in self.all_hosts()])
+
+        chosen = users({name: str(table.get("user", "")) for name, table in tables.items()})
         for name, table in tables.items():
-            if name not in self._stores:
-                self._stores[name] = PageStore(name)
-            self.candidates[name] = Host(
-                name, table, self._stores[name], self._ledger_reading, users[name], self._user_of, log
-            )
-
-    def _users(self, options: Mapping[str, str]) -> dict[str, Identity | UserFault | None]:
-        """Users for exporters, or why they cannot have one; None: ours."""
-        if os.geteuid() != 0 or not options:
-            return dict.fromkeys(options)
-        kept = [(host.name, host.run_as) for host in self.all_hosts() if isinstance(host.run_as, Identity)]
-        users, faults = assign(options, self._rules, kept, uids_in_use(os.getpid()))
-        return {**users, **{fault.exporter: fault for fault in faults}}
-
-    def _user_of(self, name: str, option: str) -> Identity | UserFault | None:
-        """The user of one exporter that had none before."""
-        return self._users({name: option})[name]
+            store = self._stores[name] = self._stores.get(name) or PageStore(name)
+            self.candidates[name] = Host(name, table, store, self._ledger_reading, chosen[name], users, log)
 
     def candidates_decided(self) -> bool:
         """Return whether candidates have said yes or no. One that does neither is not waited for."""
@@ -258,13 +246,16 @@ class Children:
             host.watch()
             if before is not State.CHECKING and host.state is State.CHECKING:
                 continue
-            if host.state is State.CHECKED and (
-                # One that could not be checked at the start may clash with what runs since.
-                faults := [fault for fault in _clashes(self.hosts) if fault.path[0] == host.name]
-            ):
-                host.refuse(faults)
+            if host.state is State.CHECKED:
+                self._refuse_clashing()
             if host.state is State.CHECKED:
                 self.start(host)
+
+    def _refuse_clashing(self) -> None:
+        """Refuse exporters whose metrics an earlier table has, as ``check`` does, whichever was checked first."""
+        for name, faults in groupby(_clashes(self.hosts), lambda fault: str(fault.path[0])):
+            if self.hosts[name].state in (State.CHECKED, State.RUNNING):
+                self.hosts[name].refuse(list(faults))
 
     def stop_all_hosts(self, log: Log) -> None:
         """Let each exporter deliver what there is and end; kill those that don't in time."""

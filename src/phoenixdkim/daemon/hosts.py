@@ -92,7 +92,7 @@ class Host:
         store: PageStore,
         ledger: int,
         run_as: User,
-        user_of: Callable[[str, str], User],
+        users: Callable[[Mapping[str, str]], Mapping[str, User]],
         log: Log,
     ) -> None:
         """Start the process and ask it to check its table.
@@ -103,7 +103,7 @@ class Host:
             store: the exporter's page.
             ledger: read-only descriptor of the ledger.
             run_as: user of the process; a fault: it cannot have one now.
-            user_of: finds one later, by the exporter's name and the option ``user``.
+            users: finds one later: users by exporters' names, for their options ``user``.
             log: for what the exporter and its fate have to say.
         """
         self.name = name
@@ -122,7 +122,7 @@ class Host:
         self.state = State.DOWN
         self.run_as = run_as
         self._ledger = ledger
-        self._user_of = user_of
+        self._users = users
         self._log = log
         self._since = 0.0
         self._pause = 0.5
@@ -153,7 +153,7 @@ class Host:
     def _wrong(self) -> list[TableFault]:
         """What keeps the process from being started."""
         if isinstance(self.run_as, UserFault):
-            self.run_as = self._user_of(self.name, self.options.user)
+            self.run_as = self._users({self.name: self.options.user})[self.name]
         if isinstance(self.run_as, UserFault):
             place = (self.name, "user") if self.run_as.option else (self.name,)
             return [TableFault(place, self.run_as.message)]

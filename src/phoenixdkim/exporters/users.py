@@ -166,6 +166,23 @@ def assign(
     return users, faults
 
 
+def users_of(
+    options: Mapping[str, str], rules: Rules, others: Iterable[tuple[str, Identity | UserFault | None]]
+) -> dict[str, Identity | UserFault | None]:
+    """Users for exporters of this process, or why they cannot have one; None: ours, which is not root.
+
+    Args:
+        options: the tables' options ``user`` by the tables' names.
+        rules: the process-wide options.
+        others: all exporters that run, and their users.
+    """
+    if os.geteuid() != 0 or not options:
+        return dict.fromkeys(options)
+    kept = [(name, user) for name, user in others if isinstance(user, Identity)]
+    users, faults = assign(options, rules, kept, uids_in_use(os.getpid()))
+    return {**users, **{fault.exporter: fault for fault in faults}}
+
+
 def uids_in_use(ours: int) -> set[int]:
     """User ids of all processes that do not descend from process ``ours``; 0 for all processes."""
     parents: dict[int, int] = {}
