@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from phoenixdkim import policy as policy_module
 from phoenixdkim.dkim.results import Algorithm, Result
 from phoenixdkim.dkim.sign import SigningKey
 from phoenixdkim.policy import (
@@ -218,3 +220,20 @@ def test_networks_whose_results_are_kept(address: str | None, kept: bool) -> Non
     assert not Policy(b"mx.example.com", networks=networks).keeps_results(address)
     off = Policy(b"mx.example.com", remove_forged=RemoveForged.OFF)
     assert off.keeps_results(address)
+
+
+DOMAINS = ("a", "A.b", "a-b.c_d", "_x", "a" * 63, ".".join(["a" * 63] * 3) + "." + "b" * 61)
+OTHERS = ("", ".", "a.", "a..b", ".a", "-a", "a-", "a.-b", "a b", "a\n", " a ", "a" * 64, ".".join(["a" * 63] * 4))
+
+
+@pytest.mark.parametrize("text", [*DOMAINS, *OTHERS, "ä.b", "a;"])
+def test_the_short_way_of_ascii_domain_says_the_same(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def said() -> object:
+        try:
+            return ascii_domain(text)
+        except ValueError as error:
+            return str(error)
+
+    short = said()
+    monkeypatch.setattr(policy_module, "_PLAIN", re.compile("(?!)"))
+    assert said() == short

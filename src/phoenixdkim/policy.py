@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -48,6 +49,8 @@ RuleKeys = Keys | MissingKeys
 MacroConditions = Mapping[str, frozenset[str]]
 
 _CACHED_CLIENTS: Final = 4096
+_LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_PLAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _NO_MACROS: Final[Mapping[str, str]] = {}
 
 
@@ -79,6 +82,9 @@ def ascii_domain(domain: str) -> bytes:
     Raises:
         ValueError: it is no domain name.
     """
+    if len(domain) <= 253 and _PLAIN.fullmatch(domain):
+        # Nearly all; a configuration of 10,000 keys has 70,000 of them.
+        return domain.lower().encode("ascii")
     name = domain.strip().rstrip(".")
     if not name:
         raise ValueError("an empty domain")

@@ -6,6 +6,7 @@ anything: it only has to step over strings, comments and brackets correctly.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from typing import Final
@@ -14,6 +15,8 @@ Path = tuple[str | int, ...]
 
 _BLANK: Final = " \t"
 _SPACE: Final = " \t\r\n"
+_BASIC: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+_LITERAL: Final = re.compile("'[^']*'")
 
 
 def locate(text: str) -> dict[Path, int]:
@@ -143,10 +146,9 @@ class _Scanner:
             while self._at < len(self._text) and self._text[self._at] == quote:
                 self._step(1)
             return
-        self._step(1)
-        while self._text[self._at] != quote:
-            self._step(2 if quote == '"' and self._text[self._at] == "\\" else 1)
-        self._step(1)
+        found = (_BASIC if quote == '"' else _LITERAL).match(self._text, self._at)
+        assert found is not None, "the text is valid TOML"
+        self._at = found.end()
 
     def _array(self, path: Path) -> None:
         self._step(1)
