@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from phoenixdkim.dkim.canonical import Canonicalization
 from phoenixdkim.dkim.headers import HeaderField
-from phoenixdkim.dkim.sign import SignOptions
+from phoenixdkim.dkim.sign import MAX_LINE, SignOptions
 from phoenixdkim.dkim.signed_fields import Coverage, default_names
 
 DOMAIN = "example.com"
@@ -356,16 +357,19 @@ _SIGNING: Final = {
     Trait.EXPIRES,
     Trait.OVERSIGNED,
 }
-_TWISTS = st.sampled_from([trait for trait in Trait if trait not in _SIGNING])
+TWISTS: Final = tuple(trait for trait in Trait if trait not in _SIGNING)
+"""Oddities of a message itself."""
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> Case:
-    """Messages with one From field and a few oddities each, and how to sign them."""
+def cases(draw: st.DrawFn, only: Trait | None = None) -> Case:
+    """Messages with one From field and a few oddities each, or only one, and how to sign them."""
     with_identity = draw(st.integers(0, 3)) == 3
     draft = draw(_drafts(b"with-identity" if with_identity else b"joe.doe"))
-    for trait in draw(st.lists(_TWISTS, max_size=3)):
+    for trait in draw(st.lists(st.sampled_from(TWISTS), max_size=3)) if only is None else [only]:
         _twist_header(draw, draft, trait)
+    # Two oddities together may make a line that is never signed.
+    assume(all(len(line) <= MAX_LINE for name, value in draft.fields for line in (name + b":" + value).split(b"\r\n")))
     canonicalizations = st.sampled_from(Canonicalization)
     algorithms = st.sampled_from([("rsa-sha256",), ("ed25519-sha256",), ("rsa-sha256", "ed25519-sha256")])
     return Case(
