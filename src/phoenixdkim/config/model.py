@@ -434,7 +434,8 @@ class LimitsTable(Table):
     max_key_record_octets: int = Field(default=_LIMITS.max_key_record_octets, ge=512, le=65_536)
     """Octets of a key record."""
     min_rsa_bits: int = Field(default=_LIMITS.min_rsa_bits, ge=512, le=4096)
-    """Least bits of an RSA key, to verify and to sign; below 1024 goes against RFC 8301 section 3.2."""
+    """Least bits of an RSA key, to verify and to sign; below 1024 goes against RFC 8301 section 3.2. A key that
+    signs has at least 1024 in any case."""
     max_rsa_bits: int = Field(default=_LIMITS.max_rsa_bits, ge=2048, le=16_384)
     """Most bits of an RSA key that is computed with; the cost grows with the third power."""
     max_exponent_bits: int = Field(default=_LIMITS.max_exponent_bits, ge=17, le=256)

@@ -27,7 +27,7 @@ _PADDING: Final = PKCS1v15()
 _PREHASHED: Final = Prehashed(SHA256())
 _LINE: Final = 76
 _FIRST_LINE: Final = 78 - len("DKIM-Signature: ")
-_MIN_RSA_BITS: Final = 1024
+MIN_RSA_BITS: Final = 1024
 _NAME: Final = frozenset((string.ascii_letters + string.digits + "-_.").encode()) | frozenset(range(128, 256))
 _PLAIN: Final = frozenset(range(33, 127)) - frozenset(b";=@")
 MAX_LINE: Final = 998
@@ -310,7 +310,7 @@ def _usable(key: SigningKey) -> bool:
     if isinstance(key.private, Ed25519PrivateKey):
         suits = key.algorithm is Algorithm.ED25519_SHA256
     else:
-        suits = key.algorithm is Algorithm.RSA_SHA256 and key.private.key_size >= _MIN_RSA_BITS
+        suits = key.algorithm is Algorithm.RSA_SHA256 and key.private.key_size >= MIN_RSA_BITS
     under = key.identity.rpartition(b"@")[2] or key.domain
     return suits and all(name and _NAME.issuperset(name) for name in (key.domain, key.selector, under))
 

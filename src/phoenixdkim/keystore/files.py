@@ -158,7 +158,7 @@ class _Way:
             raise KeyStoreError(self._path, message) from error
         except PermissionError as error:
             directory = self._open[-1][1]
-            message = f"user id {os.geteuid()} may not search {directory}; run: chmod +x {shlex.quote(directory)}"
+            message = f"user id {os.geteuid()} may not search the directory {directory}; change its group or mode"
             raise KeyStoreError(self._path, message) from error
         except OSError as error:
             raise KeyStoreError(self._path, f"{entry}: {error.strerror}") from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from phoenixdkim.dkim.limits import Limits
+from phoenixdkim.dkim.sign import MIN_RSA_BITS
 
 
 def rsa_fault(key: RSAPrivateKey, limits: Limits) -> str:
@@ -19,11 +20,13 @@ def rsa_fault(key: RSAPrivateKey, limits: Limits) -> str:
 
     Args:
         key: loaded without check.
-        limits: bounds of modulus and exponent; below 1024 bits is against RFC 8301 section 3.2.
+        limits: bounds of modulus and exponent.
     """
     bits = key.key_size
-    if bits < limits.min_rsa_bits:
-        return f"an RSA key of {bits} bits; at least {limits.min_rsa_bits} are required, 2048 recommended (RFC 8301)"
+    # A lower limit is for verifying only: a signer must not use less (RFC 8301 section 3.2).
+    least = max(MIN_RSA_BITS, limits.min_rsa_bits)
+    if bits < least:
+        return f"an RSA key of {bits} bits; at least {least} are required, 2048 recommended (RFC 8301)"
     if bits > limits.max_rsa_bits:
         return f"an RSA key of {bits} bits; limits.max_rsa_bits allows {limits.max_rsa_bits}"
     numbers = key.private_numbers()
