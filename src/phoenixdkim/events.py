@@ -224,6 +224,7 @@ class Stage(StrEnum):
     BODY = "body"
     END_OF_MESSAGE = "end_of_message"
     REPLY = "reply"
+    PROCESSES = "processes"
 
 
 DNS_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -310,7 +311,7 @@ class DnssecKey(Event):
 
 @event()
 class InternalError(Event):
-    """Something went wrong inside; the message was fenced and answered as configured."""
+    """An unexpected exception was caught: in a message, answered as configured, or in watching child processes."""
 
     stage: Stage
 

@@ -17,20 +17,20 @@ from typing import Any, Final
 from phoenixdkim import events
 from phoenixdkim.channel import channel_pair
 from phoenixdkim.daemon.control_socket import Client, ControlSocket
+from phoenixdkim.daemon.fence import Fence
 from phoenixdkim.daemon.generation import lead
 from phoenixdkim.daemon.generations import KILL_GRACE, Generation
 from phoenixdkim.daemon.hosts import Host, PageStore, State
 from phoenixdkim.daemon.key_loading import KeyLoading
 from phoenixdkim.daemon.lifeline import Lifeline, lifeline
-from phoenixdkim.daemon.messages import CODEC, FROM_LEADER, Failed, Loaded, Parked, Ready, Restarted, Workers
+from phoenixdkim.daemon.messages import CODEC, FROM_LEADER, Failed, Fenced, Loaded, Parked, Ready, Restarted, Workers
+from phoenixdkim.daemon.reaper import Reaper
 from phoenixdkim.exporters.check import clash_faults
 from phoenixdkim.exporters.messages import TableFault
 from phoenixdkim.exporters.users import Identity, Rules, UserFault, users_of
 from phoenixdkim.ledger import MAX_WORKERS, STRIPES, Ledger, read_only_descriptor
 from phoenixdkim.log import Log
 from phoenixdkim.messages import MessageError
-from phoenixdkim.orphans import kill_strays
-from phoenixdkim.process_status import ended_how
 
 _CHECK_GRACE: Final = 5.0
 _LAST_MOMENT: Final = 0.5
@@ -49,13 +49,18 @@ class Children:
     """
 
     def __init__(
-        self, ledger: Ledger, count: Callable[[events.Event], None], interrupted: Callable[[], bool] = lambda: False
+        self,
+        ledger: Ledger,
+        count: Callable[[events.Event], None],
+        report: Callable[[str], None],
+        interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         """No children yet.
 
         Args:
             ledger: shared with all of them.
             count: takes events of the supervisor.
+            report: logs an error.
             interrupted: whether the daemon should stop, so that nothing is waited for.
         """
         self.generations: list[Generation] = []
@@ -68,6 +73,8 @@ class Children:
         self.control: ControlSocket | None = None
         self._count = count
         self._interrupted = interrupted
+        self._fence = Fence(report, count)
+        self._reaper = Reaper(self._fence, ledger, self._take)
         self._number = 0
         self._checking = 0
         self._grace = 0.0
@@ -243,7 +250,7 @@ class Children:
         """See to it that exporters in force run: replace the dead and the hanging, start what has been checked late."""
         for host in self.hosts.values():
             before = host.state
-            host.watch()
+            self._fence.run(f"exporter '{host.name}'", host.watch)
             if before is not State.CHECKING and host.state is State.CHECKING:
                 continue
             if host.state is State.CHECKED:
@@ -303,7 +310,8 @@ class Children:
                 if key.data is None:
                     self._wake.recv(4096)
                 elif isinstance(key.data, Host):
-                    key.data.take_messages()
+                    if not self._fence.run(f"exporter '{key.data.name}'", key.data.take_messages):
+                        key.data.kill()
                 elif isinstance(key.data, (Client, ControlSocket)):
                     if self.control is not None:
                         self.control.take(key.data)
@@ -336,6 +344,8 @@ class Children:
             generation.parked = True
         elif isinstance(message, Restarted):
             self._count(events.WorkerRestarted())
+        elif isinstance(message, Fenced):
+            self._count(events.InternalError(events.Stage.PROCESSES))
         elif generation.control.ended:
             # A leader that closed its channel and goes on is of no use.
             generation.kill_leader(_LAST_MOMENT)
@@ -350,41 +360,8 @@ class Children:
                 generation.kill_at = now + 0.1
 
     def _reap(self) -> None:
-        while True:
-            try:
-                # Looked at first and reaped below: what an exporter leaves behind is ended while its number is taken.
-                seen = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                break
-            if seen is None:
-                break
-            hosts = self.all_hosts()
-            for host in hosts:
-                if host.pid == seen.si_pid:
-                    host.sweep()
-            pid, status = os.waitpid(seen.si_pid, 0)
-            for host in hosts:
-                if host.pid == pid:
-                    host.ended(status)
-                    break
-            else:
-                for generation in self.generations:
-                    if generation.pid == pid:
-                        generation.pid = 0
-                        while generation.led and generation.control.wait(0):
-                            # Its last words.
-                            self._take(generation)
-                        generation.leader_ended(pid, ended_how(status, killed=generation.killed))
-        for generation in [one for one in self.generations if one.ended]:
-            self.generations.remove(generation)
-            generation.lifeline.close()
-            generation.loading.close()
-            for stripe in generation.stripes:
-                # Totals stay; gauges of a worker that was killed go.
-                self._ledger.release(stripe)
+        self._reaper.reap(self.all_hosts(), self.generations)
         self.retired = [host for host in self.retired if host.pid]
-        # What a plugin starts ends with its parent, whether that is the exporter's process or another one.
-        kill_strays({host.pid for host in self.all_hosts()})
 
     def kill_all(self) -> None:
         """End everything at once, for a start that failed."""

@@ -30,6 +30,7 @@ from phoenixdkim.daemon.messages import (
     FROM_WORKER,
     Deadlines,
     Failed,
+    Fenced,
     Loaded,
     LogSettings,
     Park,
@@ -44,6 +45,7 @@ from phoenixdkim.daemon.messages import (
 )
 from phoenixdkim.daemon.signals import ignore_all
 from phoenixdkim.daemon.worker import EXIT_SOFTWARE, WorkerSetting, run_worker
+from phoenixdkim.exporters.described import described
 from phoenixdkim.exporters.users import Identity, identity
 from phoenixdkim.keystore.identities import Identities
 from phoenixdkim.ledger import MAX_WORKERS, Ledger
@@ -165,13 +167,21 @@ class Leader:
             worker = self.workers.pop(pid, None)
             if worker is None:
                 continue
-            worker.control.close()
-            self.ledger.release(worker.stripe)
-            self.stripes.append(worker.stripe)
-            if self.parked is None:
-                self.log.error(f"worker {pid} ended unasked ({ended_how(status, killed=worker.killed)}); replacing it")
-                self.control.send(Restarted(pid))
-                self._back_off(time.monotonic())
+            try:
+                self._ended(worker, status)
+            except Exception as error:  # noqa: BLE001 - workers are replaced whatever the end of one leads to
+                self.log.error(f"worker {pid} ended: internal error: {described(error)}")
+                self.control.send(Fenced())
+
+    def _ended(self, worker: _Worker, status: int) -> None:
+        self.stripes.append(worker.stripe)
+        worker.control.close()
+        if self.parked is None:
+            self._back_off(time.monotonic())
+            how = ended_how(status, killed=worker.killed)
+            self.log.error(f"worker {worker.pid} ended unasked ({how}); replacing it")
+            self.control.send(Restarted(worker.pid))
+        self.ledger.release(worker.stripe)
 
     def _back_off(self, now: float) -> None:
         """One that dies now and then is replaced at once; a crowd of deaths is slowed down."""

@@ -142,7 +142,7 @@ class Host:
             return
         assert not isinstance(self.run_as, UserFault)
         self.pid, control = spawn(self._ledger, self.store.fd, self.run_as)
-        self.client = ExporterClient(control, self.name)
+        self.client = ExporterClient(control, self.name, time.monotonic)
         self.state = State.CHECKING
         self._since = time.monotonic()
         self._violated = False
@@ -275,27 +275,27 @@ class Host:
     def ended(self, status: int) -> None:
         """The process was reaped."""
         expected = self.state in (State.STOPPING, State.REFUSED, State.MISMATCHED) and not self._violated
+        was, started = self.state, self._started
+        lived = time.monotonic() - self._since
         self.pid = 0
         self.answered = True
-        self._hang_up()
-        lived = time.monotonic() - self._since
-        was = self.state
+        self._started = False
         if self.state not in (State.REFUSED, State.MISMATCHED):
             self.state = State.DOWN
-        if self._started:
+        if not expected:
+            self._pause = 1.0 if lived > _HEALTHY else min(_MAX_PAUSE, 2 * self._pause)
+            self._due = time.monotonic() + self._pause
+            doing = "while it was checked" if was is State.CHECKING else "unasked"
+            how = ended_how(status, killed=self._killed)
+            self.reason = self.reason or f"ended {doing} ({how})"
+            self._log.error(f"exporter '{self.name}' ended {doing} ({how}); tried again in {self._pause:.0f} s")
+        self._hang_up()
+        if started:
             # One that was only checked has a predecessor whose page this is.
-            self._started = False
             self.store.keep(time.monotonic_ns())
             self.store.record.set_up(False)
-        if expected:
-            return
-        self.store.record.add_death()
-        self._pause = 1.0 if lived > _HEALTHY else min(_MAX_PAUSE, 2 * self._pause)
-        self._due = time.monotonic() + self._pause
-        doing = "while it was checked" if was is State.CHECKING else "unasked"
-        how = ended_how(status, killed=self._killed)
-        self.reason = self.reason or f"ended {doing} ({how})"
-        self._log.error(f"exporter '{self.name}' ended {doing} ({how}); tried again in {self._pause:.0f} s")
+        if not expected:
+            self.store.record.add_death()
 
     def watch(self) -> None:
         """Kill a process that hangs; start a new one when its time has come."""

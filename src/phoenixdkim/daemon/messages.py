@@ -112,6 +112,11 @@ class Restarted(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Fenced(Message):
+    """From the leader: an unexpected exception was caught and logged."""
+
+
+@dataclass(frozen=True, slots=True)
 class Parked(Message):
     """From leader and workers: no more connections are taken."""
 
@@ -126,8 +131,10 @@ class Beat(Message):
     """From a worker, about once a second: it lives."""
 
 
-CODEC: Final = Codec(_PROTOCOL, [Park, Loaded, Serve, Ready, Workers, Failed, Restarted, Parked, WorkerReady, Beat])
-FROM_LEADER: Final = (Loaded, Ready, Workers, Failed, Restarted, Parked)
+CODEC: Final = Codec(
+    _PROTOCOL, [Park, Loaded, Serve, Ready, Workers, Failed, Restarted, Fenced, Parked, WorkerReady, Beat]
+)
+FROM_LEADER: Final = (Loaded, Ready, Workers, Failed, Restarted, Fenced, Parked)
 FROM_WORKER: Final = (WorkerReady, Parked, Beat)
 
 

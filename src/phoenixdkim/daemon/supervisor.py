@@ -65,7 +65,7 @@ class Supervisor:
         self._signals = signals
         self._ledger = Ledger(time.time())
         self._writer = self._ledger.writer(0)
-        self._children = Children(self._ledger, self._count, lambda: signals.stopping)
+        self._children = Children(self._ledger, self._count, self._report, lambda: signals.stopping)
         self._notifier = Notifier(os.environ)
         self._log = Log()
         self._serving_told = False
@@ -240,6 +240,9 @@ class Supervisor:
         self._log.give_up()
 
     # Events.
+
+    def _report(self, text: str) -> None:
+        self._log.error(text)
 
     def _line_lost(self) -> None:
         self._count(events.LogLineLost())
