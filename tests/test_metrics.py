@@ -31,7 +31,7 @@ CONTRACT = {
     ),
     "message_duration_seconds": ("histogram", {"action": "sign verify pass error"}),
     "dns_cache_total": ("counter", {"result": "hit negative_hit miss"}),
-    "errors_total": ("counter", {"stage": "connect envelope header body end_of_message reply"}),
+    "errors_total": ("counter", {"stage": "connect envelope header body end_of_message reply processes"}),
     "log_lines_lost_total": ("counter", {}),
     "sessions": ("gauge", {}),
     "config_last_reload_success": ("gauge", {}),
