@@ -61,6 +61,9 @@ def pair():
         end.close()
 
 
+LOADING = SimpleNamespace(crash=lambda how: [], hang=lambda now: [], close=lambda: None)
+
+
 def how(number):
     return "killed from outside: signal SIGKILL, out of memory?" if number == 9 else f"signal {signal_name(number)}"
 
@@ -94,7 +97,7 @@ def test_a_leader_that_dies_by_any_signal_is_named(children, pair, number):
     ours, theirs = pair()
     ends, left = lifeline()
     pid = ended_child(number)
-    generation = Generation(1, pid, ours, ends, range(1, 2), SimpleNamespace(error=lines.append), ready=True)
+    generation = Generation(1, pid, ours, ends, range(1, 2), LOADING, SimpleNamespace(error=lines.append), ready=True)
     children.generations = [generation]
     theirs.close()
     left.close()
@@ -112,7 +115,7 @@ def test_a_leader_whose_end_raises_is_reaped(children, pair, monkeypatch):
     theirs.close()
     left.close()
     # It has no log, which raises too.
-    children.generations = [Generation(1, ended_child(11), ours, ends, range(1, 2), None, ready=True)]
+    children.generations = [Generation(1, ended_child(11), ours, ends, range(1, 2), LOADING, None, ready=True)]
     deadline = time.monotonic() + 60
     while children.generations:
         children.listen(0.05)
@@ -129,7 +132,7 @@ def test_a_leader_that_sends_anything_else_is_killed(children, pair, data):
     pid = sleeper()
     left.close()
     lines: list[str] = []
-    generation = Generation(1, pid, ours, ends, range(1, 2), SimpleNamespace(error=lines.append))
+    generation = Generation(1, pid, ours, ends, range(1, 2), LOADING, SimpleNamespace(error=lines.append))
     children.generations = [generation]
     theirs.socket.send(data)
     children.listen(0)
