@@ -10,6 +10,8 @@ import hashlib
 import re
 import socket
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, cast
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -129,7 +131,7 @@ def written(text: str) -> bytes:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         log = Log(Destination.STDERR, Level.INFO)
-        log._stream = theirs
+        log._output = cast(Any, SimpleNamespace(write=theirs.send))
         assert log.line(Level.INFO, text)
         assert log.flush() == 0
         theirs.shutdown(socket.SHUT_WR)
@@ -139,7 +141,7 @@ def written(text: str) -> bytes:
         return b"".join(parts)
 
 
-KNOWN_KEYS = {"action", "result", "d", "a", "sigs", "failed", "reason", "unsigned", "disposition"}
+KNOWN_KEYS = {"action", "result", "d", "a", "sigs", "failed", "reason", "unsigned", "from", "disposition"}
 
 
 def assert_one_line(queue_id: str, outcome: Outcome) -> None:
