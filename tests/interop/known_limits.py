@@ -1,14 +1,16 @@
 """What each judge can't do, by name, with the reason, and a message that shows it.
 
-A limit lifts a demand from one judge for the messages it applies to; the others still judge those. The tests show that
-each is needed: the judge fails its example, in each of its roles.
+A limit lifts a demand from one judge for the messages it applies to; the others still judge those. Limits that newer
+versions of a judge do not have are left out where such a version is installed. The tests show that each is needed: the judge fails its example, in each of its roles.
 """
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Flag, auto
+from functools import cache
 
 from interop.messages import Case, plain
 from phoenixdkim.dkim.canonical import Canonicalization
@@ -35,6 +37,7 @@ class Limit:
         reason: what it does, and what says that it should not.
         applies: whether it can get a signature of this algorithm over this message wrong.
         example: a message, and how to sign it, that it gets wrong.
+        until: the first version of the judge that does not have it; empty if none is known.
     """
 
     judge: str
@@ -42,6 +45,7 @@ class Limit:
     reason: str
     applies: Callable[[Case, str], bool]
     example: Case
+    until: str = ""
 
 
 def _open_line(case: Case) -> bytes:
@@ -68,7 +72,7 @@ def _edges(case: Case, algorithm: str) -> bool:
     return case.header_canon is RELAXED and any(value.strip(b"\x0b\x0c") != value for value in values)
 
 
-LIMITS = (
+_KNOWN = (
     Limit(
         "dkimpy",
         Role.BOTH,
@@ -93,8 +97,16 @@ LIMITS = (
     ),
     Limit(
         "Mail::DKIM",
-        Role.BOTH,
-        "knows no Ed25519 (the version of Debian 12 is older than its support)",
+        Role.VERIFIES,
+        "verifies no Ed25519 in the version of Debian 12",
+        lambda case, algorithm: algorithm == "ed25519-sha256",
+        plain(algorithms=("ed25519-sha256",)),
+        until="1.20230630",
+    ),
+    Limit(
+        "Mail::DKIM",
+        Role.SIGNS,
+        "signs with RSA keys only: mail_dkim.pl asks nothing else of it, for the version of Debian 12",
         lambda case, algorithm: algorithm == "ed25519-sha256",
         plain(algorithms=("ed25519-sha256",)),
     ),
@@ -177,6 +189,21 @@ LIMITS = (
         Case((HeaderField(b"From ", b" a@example.com"),)),
     ),
 )
+
+
+@cache
+def _version(judge: str) -> str:
+    """Return the version of a judge that has limits with an end."""
+    assert judge == "Mail::DKIM"
+    command = ["perl", "-MMail::DKIM", "-e", "print $Mail::DKIM::VERSION"]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def _present(limit: Limit) -> bool:
+    return not limit.until or _version(limit.judge) < limit.until
+
+
+LIMITS = tuple(limit for limit in _KNOWN if _present(limit))
 
 
 def lifted(judge: str, role: Role, case: Case, algorithm: str) -> bool:
