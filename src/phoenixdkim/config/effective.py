@@ -10,4 +10,4 @@ from phoenixdkim.config.model import Config
 def effective(config: Config) -> str:
     """The configuration as TOML; exporters' tables as they were written."""
     tables = config.model_dump(mode="json", by_alias=True)
-    return tomli_w.dumps(tables, indent=2)
+    return tomli_w.dumps(tables)

@@ -7,13 +7,13 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from phoenixdkim.metrics import Family, HistogramSample, Kind, Sample, Snapshot
 
-TEXT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+TEXT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """Content type of the text format."""
 OPENMETRICS_TYPE: Final = CONTENT_TYPE_LATEST
 """Content type of OpenMetrics."""
