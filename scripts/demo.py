@@ -9,13 +9,16 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Final
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -25,6 +28,11 @@ from phoenixdkim.metrics import CATALOGUE, Kind
 from phoenixdkim.testing.milter_client import MilterClient
 from phoenixdkim.testing.milter_protocol import Change, Reply, apply
 
+ROOT: Final = Path(__file__).parents[1]
+OTHERS: Final = 65534
+"""A user id that owns nothing: what it can read, every exporter can read."""
+PATIENCE: Final = 60.0
+"""Seconds to wait for what takes one or two on an idle machine."""
 BOLD, DIM, GREEN, RED, END = (
     ("\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m") if sys.stdout.isatty() else [""] * 5
 )
@@ -114,6 +122,46 @@ class StatsdListener(threading.Thread):
         return found
 
 
+def directory() -> Path:
+    """Make a directory for the demo that other users can enter, even if TMPDIR is none."""
+    for parent in (Path(tempfile.gettempdir()).resolve(), Path("/tmp"), Path("/var/tmp")):
+        if all(part.stat().st_mode & stat.S_IXOTH for part in (parent, *parent.parents)):
+            break
+    base = Path(tempfile.mkdtemp(prefix="phoenixdkim-demo-", dir=parent))
+    base.chmod(0o755)
+    return base
+
+
+def program(base: Path) -> Path:
+    """Return the daemon's program: the checkout's, or a copy in ``base`` if exporters cannot read the checkout.
+
+    Started as root, the daemon runs exporters as other users. These may be unable to enter the directory of the
+    checkout (root's home has mode 0700), and permissions there are not the demo's to change.
+    """
+    found = Path(sys.prefix, "bin", "phoenixdkim")
+    if os.geteuid() != 0 or _others_can_run(Path(sys.executable)):
+        return found
+    print(f"{DIM}Other users cannot read {ROOT}; the daemon runs from a copy in {base}.{END}", flush=True)
+    subprocess.run([ROOT / "scripts" / "standalone", base / "environment"], check=True)
+    if not _others_can_run(base / "environment" / "bin" / "python"):
+        raise SystemExit(
+            f"Exporters run as other users, who cannot run {Path(sys.executable).resolve()}; "
+            "set PHOENIXDKIM_PYTHON to an interpreter that every user can read, such as /usr/bin/python3"
+        )
+    return base / "environment" / "bin" / "phoenixdkim"
+
+
+def _others_can_run(python: Path) -> bool:
+    command = [python, "-I", "-c", "import phoenixdkim.exporters.process, phoenixdkim_prometheus, phoenixdkim_statsd"]
+    try:
+        done = subprocess.run(
+            command, user=OTHERS, group=OTHERS, extra_groups=[], cwd="/", stderr=subprocess.DEVNULL, check=False
+        )
+    except PermissionError:
+        return False
+    return done.returncode == 0
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -125,7 +173,6 @@ def prepare(base: Path, statsd: int, port: int) -> Path:
     worker, exporter = ("daemon", "nobody") if root else (pwd.getpwuid(os.geteuid()).pw_name,) * 2
     for name in ("keys", "metrics"):
         (base / name).mkdir(mode=0o755)
-    base.chmod(0o755)
     if root:
         os.chown(base / "metrics", pwd.getpwnam(exporter).pw_uid, -1)
     zone = []
@@ -210,17 +257,21 @@ def compare(base: Path, port: int, listener: StatsdListener, messages: int) -> b
     """Print the counters as the three exporters show them; True when they agree."""
 
     def read() -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            scraped = exposition(answer.read().decode())
-        return exposition((base / "metrics" / "phoenixdkim.prom").read_text()), scraped, listener.counters()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                scraped = exposition(answer.read().decode())
+            return exposition((base / "metrics" / "phoenixdkim.prom").read_text()), scraped, listener.counters()
+        except (FileNotFoundError, urllib.error.URLError, TimeoutError):
+            # The exporter has not started yet.
+            return {}, {}, {}
 
     names = series()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while True:
         time.sleep(0.3)
         file, http, statsd = read()
         rows = [(name, file.get(name, -1), http.get(name, -1), statsd.get(dotted, 0)) for name, dotted in names]
-        agree = all(a == b == c for _, a, b, c in rows) and http["phoenixdkim_messages_total"] == messages
+        agree = all(a == b == c for _, a, b, c in rows) and http.get("phoenixdkim_messages_total") == messages
         if agree or time.monotonic() > deadline:
             break
     heading("The same counters, as each exporter shows them")
@@ -237,53 +288,84 @@ def compare(base: Path, port: int, listener: StatsdListener, messages: int) -> b
     return agree
 
 
+def demonstrate(base: Path, log: Path, daemon: subprocess.Popen[bytes], listener: StatsdListener, port: int) -> bool:
+    """Send the messages and compare the counters; False, with the reason printed, if something is wrong."""
+    deadline = time.monotonic() + PATIENCE
+    while "serving on" not in log.read_text():
+        if daemon.poll() is not None or time.monotonic() > deadline:
+            print(f"{RED}The daemon did not start.{END}", file=sys.stderr)
+            return False
+        time.sleep(0.05)
+    print(f"{BOLD}PhoenixDKIM serves on unix:{base}/milter.sock{END} with throwaway keys of example.com.")
+    try:
+        messages = converse(f"unix:{base}/milter.sock")
+    except OSError as error:
+        print(f"{RED}The daemon did not answer: {type(error).__name__}: {error}{END}", file=sys.stderr)
+        return False
+    heading("The log: one line a message")
+    for line in log.read_text().splitlines():
+        if re.match(r"\S+: summary ", line):
+            print(f"  {line}")
+    if compare(base, port, listener, messages):
+        print(f"\n{GREEN}All three agree.{END}")
+        return True
+    print(f"\n{RED}They do not agree.{END}")
+    return False
+
+
+def wait_for_the_user(base: Path, port: int) -> None:
+    """Print how to use the running daemon, and wait for Ctrl-C."""
+    heading("It stays running; Ctrl-C ends it. To use it with a Postfix on this host:")
+    print(f"  postconf -e smtpd_milters=unix:{base}/milter.sock non_smtpd_milters=unix:{base}/milter.sock \\")
+    print("              milter_default_action=tempfail")
+    print("  (needs smtpd un-chrooted in master.cf, since the socket is outside Postfix's queue directory)")
+    print(f"  metrics: http://127.0.0.1:{port}/metrics   log: {base}/log   configuration: {base}/phoenixdkim.toml")
+    sys.stdout.flush()
+    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
 def main() -> int:
+    """Run the demo; 0 if all went well, 1 with the daemon's log if not."""
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave the daemon running and print the lines for Postfix")
+    # scripts/demo has done it by now.
+    parser.add_argument("--install", action="store_true", help="install missing Debian packages, as root or by sudo")
     keep = parser.parse_args().keep
-    base = Path(tempfile.mkdtemp(prefix="phoenixdkim-demo-"))
-    listener = StatsdListener()
-    port = free_port()
-    config = prepare(base, listener.socket.getsockname()[1], port)
-    log = open(base / "log", "w+")  # noqa: SIM115 - the daemon has it for its whole life
-    daemon = subprocess.Popen([f"{sys.prefix}/bin/phoenixdkim", "run", "-c", str(config)], stderr=log)
-    if keep:
-        # After the daemon was started, which would inherit it, and before any thread.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    listener.start()
+    base = directory()
+    log = base / "log"
+    succeeded = False
+    daemon: subprocess.Popen[bytes] | None = None
     try:
-        deadline = time.monotonic() + 20
-        while "serving on" not in (base / "log").read_text():
-            if daemon.poll() is not None or time.monotonic() > deadline:
-                print((base / "log").read_text(), file=sys.stderr)
-                print("The daemon did not start; its log is above.", file=sys.stderr)
-                return 1
-            time.sleep(0.05)
-        print(f"{BOLD}PhoenixDKIM serves on unix:{base}/milter.sock{END} with throwaway keys of example.com.")
-        messages = converse(f"unix:{base}/milter.sock")
-        heading("The log: one line a message")
-        for line in (base / "log").read_text().splitlines():
-            if re.match(r"\S+: summary ", line):
-                print(f"  {line}")
-        agree = compare(base, port, listener, messages)
+        command = program(base)
+        listener = StatsdListener()
+        port = free_port()
+        config = prepare(base, listener.socket.getsockname()[1], port)
+        with log.open("wb") as out:
+            daemon = subprocess.Popen([command, "run", "-c", config], stdout=out, stderr=out)
         if keep:
-            heading("It stays running; Ctrl-C ends it. To use it with a Postfix on this host:")
-            print(f"  postconf -e smtpd_milters=unix:{base}/milter.sock non_smtpd_milters=unix:{base}/milter.sock \\")
-            print("              milter_default_action=tempfail")
-            print("  (needs smtpd un-chrooted in master.cf, since the socket is outside Postfix's queue directory)")
-            print(f"  metrics: http://127.0.0.1:{port}/metrics   log: {base}/log   configuration: {config}")
-            sys.stdout.flush()
-            signal.sigwait({signal.SIGINT, signal.SIGTERM})
-        print(f"\n{GREEN}All three agree.{END}" if agree else f"\n{RED}They do not agree.{END}")
-        return 0 if agree else 1
+            # After the daemon was started, which would inherit it, and before any thread.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        listener.start()
+        succeeded = demonstrate(base, log, daemon, listener, port)
+        if keep and succeeded:
+            wait_for_the_user(base, port)
+        return 0 if succeeded else 1
     finally:
-        daemon.send_signal(signal.SIGTERM)
-        try:
-            daemon.wait(30)
-        except subprocess.TimeoutExpired:
-            daemon.kill()
-        log.close()
-        shutil.rmtree(base, ignore_errors=True)
+        if daemon is not None:
+            daemon.send_signal(signal.SIGTERM)
+            try:
+                daemon.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+        shutil.rmtree(base / "environment", ignore_errors=True)
+        if succeeded or not log.exists():
+            shutil.rmtree(base, ignore_errors=True)
+        else:
+            lines = log.read_text(errors="replace").splitlines()
+            print(
+                f"\n{BOLD}The daemon's log{END} (kept: {log}, configuration: {base}/phoenixdkim.toml)", file=sys.stderr
+            )
+            print("\n".join(f"  {line}" for line in lines[-60:]) or "  (empty)", file=sys.stderr)
 
 
 if __name__ == "__main__":
