@@ -1,7 +1,8 @@
 """What each judge can't do, by name, with the reason, and a message that shows it.
 
 A limit lifts a demand from one judge for the messages it applies to; the others still judge those. Limits that newer
-versions of a judge do not have are left out where such a version is installed. The tests show that each is needed: the judge fails its example, in each of its roles.
+versions of a judge do not have are left out where such a version is installed. The tests show that each is needed: the
+judge fails its example, in each of its roles.
 """
 
 from __future__ import annotations
