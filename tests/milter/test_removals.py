@@ -78,3 +78,33 @@ def test_off() -> None:
         removed([(b"Authentication-Results", OURS), (b"Authentication-Results", b" mx2.example.com; none")], policy)
         == []
     )
+
+
+@requirement("A06", "A09")
+def test_own_keeps_results_of_other_methods_under_our_name_only() -> None:
+    policy = dataclasses.replace(POLICY, remove_forged=RemoveForged.OWN)
+    values = [
+        b" mx.example.com; spf=pass",
+        b" mx.example.com; dkim=pass",
+        b" mx2.example.com; spf=pass",
+        b" mx.example.com",
+        b" mx.example.org; dkim=pass",
+        b" =?utf-8?q?mx?=.example.com; spf=pass",
+        b" mx.example.com 1; dmarc=pass (p=none)",
+        b" (mx.example.com; spf=pass",
+    ]
+    assert removed([(b"Authentication-Results", value) for value in values], policy) == [8, 6, 4, 3, 2]
+
+
+def test_own_removes_what_is_named_besides() -> None:
+    policy = dataclasses.replace(POLICY, remove_forged=RemoveForged.OWN, removed_ids=(US,))
+    assert removed([(b"Authentication-Results", b" mx.example.com; spf=pass")], policy) == [1]
+
+
+def test_own_keeps_what_filters_wrote_under_each_of_our_names() -> None:
+    """The name on the connection, and the one of the configuration."""
+    policy = dataclasses.replace(POLICY, remove_forged=RemoveForged.OWN)
+    removals = Removals(policy, None, b"gate.example.com")
+    for value in (b" gate.example.com; spf=pass", b" mx.example.com; spf=pass", b" gate.example.com; dkim=pass"):
+        removals.field(b"Authentication-Results", value, read=True)
+    assert [edit.ordinal for edit in removals.edits] == [3]

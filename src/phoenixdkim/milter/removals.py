@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from phoenixdkim import authres
+from phoenixdkim.dkim_clauses import may_have_dkim_clause
 from phoenixdkim.milter.outcome import DeleteField
-from phoenixdkim.policy import Policy
+from phoenixdkim.policy import Policy, RemoveForged
 
 _NAME: Final = b"authentication-results"
 _MAX_DOUBTFUL: Final = 100
@@ -16,7 +17,7 @@ _MAX_DOUBTFUL: Final = 100
 class Removals:
     """The fields of one message that must be removed, whatever else becomes of the message."""
 
-    __slots__ = ("_count", "_doubtful", "_found", "_ids", "_off")
+    __slots__ = ("_count", "_doubtful", "_found", "_ids", "_off", "_own")
 
     def __init__(self, policy: Policy, address: str | None, authserv_id: bytes) -> None:
         """Begin a message.
@@ -27,7 +28,10 @@ class Removals:
             authserv_id: our name on this connection.
         """
         self._off = policy.keeps_results(address)
-        self._ids = tuple(dict.fromkeys((authserv_id, policy.authserv_id, *policy.removed_ids)))
+        ours = dict.fromkeys((authserv_id, policy.authserv_id))
+        self._ids = tuple(ours | dict.fromkeys(policy.removed_ids))
+        own = policy.remove_forged is RemoveForged.OWN
+        self._own = tuple(name for name in ours if own and name not in policy.removed_ids)
         self._count = 0
         self._doubtful = 0
         self._found: list[DeleteField] = []
@@ -47,7 +51,7 @@ class Removals:
         if read and authres.plain_id(value) is None:
             self._doubtful += 1
             read = self._doubtful <= _MAX_DOUBTFUL
-        if not read or authres.forged(value, *self._ids):
+        if not read or (authres.forged(value, *self._ids) and may_have_dkim_clause(value, *self._own)):
             self._found.append(DeleteField(name, self._count))
 
     @property
