@@ -14,7 +14,7 @@ from phoenixdkim.encoded_words import MAX_WORDS, decodings
     ("value", "texts"),
     [
         (b"plain", ()),
-        (b"=?utf-8?q?a", ()),
+        (b"=?utf-8?q?a; =62", (b"a; b",)),
         (b"=?utf-8?x?a?=", ()),
         (b"=?utf-8?q?a=2Db_c?=", (b"a-b c",)),
         (b"=?utf-8?Q?a=2db?=", (b"a-b",)),

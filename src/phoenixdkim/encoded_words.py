@@ -17,8 +17,9 @@ from typing import Final, NamedTuple
 START: Final = b"=?"
 MAX_WORDS: Final = 64
 """Encoded words that are decoded; what follows them stays as it is."""
-_WORD: Final = re.compile(rb"=\?([^?]{0,80})\?([bBqQ])\?")
-_END: Final = re.compile(rb"\?=")
+_WORD: Final = re.compile(rb"=\?([^?]*)\?([bBqQ])\?")
+_END: Final = re.compile(rb"\?=|\Z")
+"""Python's email package takes a word that does not end, if it begins with an escape."""
 _STRICT_END: Final = re.compile(rb"\?=?")
 """RFC 2047 allows no question mark in the text of a word: for some readers there is no word then."""
 _ESCAPED: Final = re.compile(rb"=([0-9A-Fa-f]{2})")
@@ -87,7 +88,7 @@ def _split(value: bytes, end_of: re.Pattern[bytes]) -> list[bytes | _Word]:
         end = end_of.search(value, match.end())
         if end is None:
             break
-        if end[0] != b"?=":
+        if end[0] == b"?":
             position = start + len(START)
             continue
         count += 1

@@ -30,6 +30,7 @@ class Daemon:
         published: keys in the zone file beside those.
         signing_options: lines for the table ``[signing]``.
         trusted: networks whose mail is signed.
+        verifying_options: lines for the table ``[verifying]``.
         extra: more TOML at the end.
         workers: number of worker processes.
     """
@@ -41,6 +42,7 @@ class Daemon:
         *,
         signing_options: str = "",
         trusted: Sequence[str] = ("127.0.0.0/8", "::1"),
+        verifying_options: str = "",
         extra: str = "",
         workers: int = 2,
     ) -> None:
@@ -77,7 +79,14 @@ class Daemon:
             path.write_bytes(key.pem)
             lines += [f'[keys."{key.selector}-{key.domain}"]', f'domain = "{key.domain}"']
             lines += [f'selector = "{key.selector}"', f'file = "{path}"']
-        lines += ["[verifying]", f'authserv_id = "{AUTHSERV_ID}"', "[dns]", f'zone = "{zone}"', extra]
+        lines += [
+            "[verifying]",
+            f'authserv_id = "{AUTHSERV_ID}"',
+            verifying_options,
+            "[dns]",
+            f'zone = "{zone}"',
+            extra,
+        ]
         self.config = self.base / "phoenixdkim.toml"
         self.config.write_text("\n".join(lines) + "\n")
         self._log = self.base / "log"
