@@ -228,9 +228,13 @@ class Children:
         self._stop_hosts([host for name, host in self.hosts.items() if hosts.get(name) is not host])
         self.hosts, self.candidates = hosts, {}
         self._forget_stores()
-        self._ledger.want_samples(any(host.wants_samples for host in hosts.values()))
+        self._keep_samples()
         for host in hosts.values():
             self.start(host)
+
+    def _keep_samples(self) -> None:
+        """Keep single durations while an exporter in force wants them; what it wants is known when it was checked."""
+        self._ledger.want_samples(any(host.wants_samples for host in self.hosts.values()))
 
     def dismiss_candidates(self) -> None:
         """They don't come into force."""
@@ -256,6 +260,7 @@ class Children:
             if host.state is State.CHECKED:
                 self._refuse_clashing()
             if host.state is State.CHECKED:
+                self._keep_samples()
                 self.start(host)
 
     def _refuse_clashing(self) -> None:
