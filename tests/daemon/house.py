@@ -222,9 +222,14 @@ socket = "{self.base}/control.sock"
 
     def workers(self) -> list[int]:
         """Pids of the workers: the leader's children."""
-        from_run = [pid for pid, line in self.descendants().items() if "phoenixdkim run" in line]
-        parent = {pid: int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in from_run}
-        return [pid for pid in from_run if parent[pid] in from_run]
+        parent = {}
+        for pid in [pid for pid, line in self.descendants().items() if "phoenixdkim run" in line]:
+            try:
+                parent[pid] = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                # It ended meanwhile.
+                continue
+        return [pid for pid in parent if parent[pid] in parent]
 
     def client(self) -> MilterClient:
         return MilterClient(self.address)
