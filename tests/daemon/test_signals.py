@@ -110,3 +110,14 @@ def test_a_stop_during_the_start_ends_it_and_leaves_nothing(key: KeyPair, number
         assert "Traceback" not in house.log()
     finally:
         house.close()
+
+
+def test_an_exporter_has_the_systems_defaults_but_for_signals_of_the_group(key: KeyPair) -> None:
+    with House(key, exporters='[exporters.textfile]\npath = "{metrics}/x.prom"\n') as house:
+        (exporter,) = [pid for pid, line in house.descendants().items() if "exporters.process" in line]
+        ignores = {number for number in signal.valid_signals() if _ignores(exporter, number)}
+        # Python itself ignores the last two.
+        assert {signal.Signals(number).name for number in ignores} == {
+            *("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGTSTP", "SIGTTIN", "SIGTTOU"),
+            *("SIGPIPE", "SIGXFSZ"),
+        }

@@ -51,16 +51,28 @@ def request_status(path: str, timeout: float = STATUS_TIMEOUT) -> Status:
     return _ask(path, StatusRequest(), Status, timeout)
 
 
+def _connect(end: socket.socket, path: str) -> None:
+    deadline = time.monotonic() + STATUS_TIMEOUT
+    while True:
+        try:
+            end.connect(path)
+        except BlockingIOError as error:
+            # Its queue is full (unix(7)).
+            if time.monotonic() > deadline:
+                raise Unreachable(f"{path}: the daemon is busy") from error
+            time.sleep(0.05)
+        except (OSError, ValueError) as error:
+            raise Unreachable(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+        else:
+            return
+
+
 def _ask(path: str, request: Message, kind: type[_Answer], timeout: float) -> _Answer:
     if not path:
         raise Unreachable("control.socket is empty, so the daemon has no control socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as end:
-        end.settimeout(STATUS_TIMEOUT)
-        try:
-            end.connect(path)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise Unreachable(f"{path}: {reason}") from error
+        end.setblocking(False)
+        _connect(end, path)
         channel = Channel(end, CODEC)
         channel.send(request)
         deadline = time.monotonic() + timeout

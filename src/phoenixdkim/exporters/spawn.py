@@ -20,6 +20,13 @@ _MAX_DESCRIPTORS: Final = 1024
 """Descriptors that an exporter may have open; the system's limit is another matter for one that leaks them."""
 _MAX_TASKS: Final = 256
 """Processes and threads that an exporter's user may have, when it has a user of its own."""
+_GROUP_SIGNALS: Final = frozenset(
+    {
+        *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2),
+        *(signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU),
+    }
+)
+"""Signals that a terminal or an administrator sends to the whole group: the supervisor's to act on."""
 _KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
 
 
@@ -66,10 +73,11 @@ def _become_exporter(parent: int, descriptors: dict[int, int], run_as: Identity 
     # What a plugin starts is in this session too, unless it takes pains, and ends with it.
     os.setsid()
     # Ctrl-C and a TERM to the group are the supervisor's to act on.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+    for number in _GROUP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGPIPE):
+    # The daemon ignores all others; a plugin may need timers, and a program that it starts SIGPIPE.
+    for number in signal.valid_signals() - _GROUP_SIGNALS - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     high = {source: os.dup2(source, 100 + target, inheritable=False) for source, target in descriptors.items()}
     null = os.open(os.devnull, os.O_RDWR)
