@@ -147,8 +147,9 @@ def test_reload_stop_and_replacement_keep_their_limits_whatever_the_counters_say
     try:
         for number in range(6):
             # More than there are blocks of stripes.
+            house.config.write_text(f"{house.text}# {number}\n")
             house.signal(signal.SIGHUP)
-            house.wait_for("reloaded: ", number + 1)
+            house.wait_for("reloaded: rules 1, keys 1, trusted 2\n", number + 1)
             assert signed(house.send())
         eventually("old workers end", lambda: len(house.workers()) == 2)
         leader = int(Path(f"/proc/{house.workers()[0]}/stat").read_text().rpartition(")")[2].split()[1])
@@ -178,8 +179,9 @@ def test_sessions_that_hold_all_stripes_do_not_keep_a_reload_for_ever(key: KeyPa
             client = house.client()
             client.open_session()
             clients.append(client)
+            house.config.write_text(f"{house.text}# {number}\n")
             house.signal(signal.SIGHUP)
-            house.wait_for("reloaded: ", number + 1, timeout=60)
+            house.wait_for("reloaded: rules 1, keys 1, trusted 2\n", number + 1, timeout=60)
             assert signed(house.send())
         assert "still had sessions when too many generations were alive" in house.log()
         for client in clients:

@@ -137,7 +137,7 @@ def test_neither_a_signal_nor_a_killed_leader_takes_a_bad_file(house: House) -> 
         house.wait_for("reload refused; the configuration in force stays", number)
         assert signed(house.send()), spoil.__name__
     remove(house.config)
-    house.config.write_text(house.text)
+    house.config.write_text(house.text + "# restored\n")
     house.signal(signal.SIGHUP)
     house.wait_for("reloaded: rules 1, keys 1, trusted 2\n")
     assert signed(house.send())

@@ -60,6 +60,9 @@ def test_leader_and_workers_ignore_what_the_supervisor_acts_on_too(house: House)
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
 def test_a_reload_signal_reloads(house: House, number: int) -> None:
     house.signal(number)
+    house.wait_for("reloaded: unchanged")
+    house.config.write_text(house.text + "# changed\n")
+    house.signal(number)
     house.wait_for("reloaded: rules 1, keys 1, trusted 2\n")
     assert signed(house.send())
 

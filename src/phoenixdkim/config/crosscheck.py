@@ -207,7 +207,10 @@ def _socket(tables: Tables) -> Iterator[Found]:
                 f"{shown(group)} is for unix sockets only; leave it out",
                 Severity.WARNING,
             )
-    socket = milter.get("socket")
+    socket = milter.get("socket", "")
+    control = _table(tables, "control").get("socket")
+    if control and isinstance(socket, str) and socket in (f"unix:{control}", f"local:{control}"):
+        yield ("control", "socket"), f"{shown(control)} is milter.socket too; write another path", Severity.ERROR
     if isinstance(socket, str) and socket.startswith("inet:"):
         host = socket.partition("@")[2].strip("[]")
         if host in ("0.0.0.0", "::"):  # noqa: S104 - what is warned about

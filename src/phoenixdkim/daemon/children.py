@@ -174,13 +174,6 @@ class Children:
         """Return when a worker last showed that it lives, in monotonic seconds."""
         return max((generation.lifeline.last_beat for generation in self.generations), default=0.0)
 
-    def own_pids(self) -> frozenset[int]:
-        """Return leaders, workers and exporters that are known; other children are adopted ones."""
-        pids = {host.pid for host in self.all_hosts()}
-        for generation in self.generations:
-            pids |= {generation.pid, *generation.workers}
-        return frozenset(pids - {0})
-
     # Exporters.
 
     def all_hosts(self) -> list[Host]:
@@ -344,7 +337,9 @@ class Children:
         elif isinstance(message, Ready):
             generation.ready = True
         elif isinstance(message, Workers):
-            generation.workers = frozenset(message.pids)
+            # Not even a leader decides about processes that are not its workers.
+            ours = {one.pid for one in self.generations} | {host.pid for host in self.all_hosts()}
+            generation.workers = frozenset(message.pids) - ours
         elif isinstance(message, Parked):
             generation.parked = True
         elif isinstance(message, Restarted):

@@ -204,7 +204,7 @@ class Rollout:
             self._log.notice("reloaded: unchanged; the configuration and its key files are those in force")
             self._ledger.set_reload(True, int(time.time()))
             self._notifier.ready(f"serving with {self.in_force.workers} workers")
-            self._finish(attempt, Verdict.UNCHANGED, ["unchanged"])
+            self._finish(attempt, Verdict.UNCHANGED, [])
             return
         attempt.step, attempt.deadline = _Step.STRIPES, now + _STRIPES_TIMEOUT
 
