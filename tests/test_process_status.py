@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 
-from phoenixdkim.process_status import ended_how, signal_name
+from phoenixdkim.process_status import ended_how, signal_name, waited_for_processor
 
 QUIET = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
 STOPPING = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
@@ -58,3 +59,30 @@ def test_a_kill_that_is_not_ours_is_told_from_one_that_is():
     assert ended_how(9) == "killed from outside: signal SIGKILL, out of memory?"
     assert ended_how(9, killed=True) == "signal SIGKILL"
     assert ended_how(15) == ended_how(15, killed=True) == "signal SIGTERM"
+
+
+def test_a_process_that_gets_no_processor_is_told_from_one_that_sleeps():
+    pids = []
+    for policy in (os.SCHED_IDLE, os.SCHED_OTHER):
+        pid = os.fork()
+        if pid == 0:
+            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+            os.sched_setscheduler(0, policy, os.sched_param(0))
+            while True:
+                pass
+        pids.append(pid)
+    sleeper = os.fork()
+    if sleeper == 0:
+        signal.pause()
+    try:
+        deadline = time.monotonic() + 60
+        while waited_for_processor(pids[0], 9.0) < 0.5:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert waited_for_processor(sleeper, 9.0) < 0.5
+        assert waited_for_processor(pids[0], 0.1) == 0.1
+    finally:
+        for pid in [*pids, sleeper]:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    assert waited_for_processor(pids[0], 9.0) == 0.0

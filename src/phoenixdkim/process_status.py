@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 
 def ended_how(status: int, *, killed: bool = False) -> str:
@@ -30,3 +31,16 @@ def signal_name(number: int) -> str:
         if signal.SIGRTMIN < number < signal.SIGRTMAX:
             return f"SIGRTMIN+{number - signal.SIGRTMIN}"
         return str(number)
+
+
+def waited_for_processor(pid: int, most: float) -> float:
+    """Return for how many seconds a process could have run and got no processor; 0 if the kernel does not say.
+
+    An exporter runs when nothing else wants the processor: on a busy machine it is silent and does not hang. But one
+    that starts many processes keeps itself waiting, so no more than ``most`` seconds are returned.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/schedstat").read_text().split()
+    except OSError:
+        return 0.0
+    return min(int(fields[1]) / 1e9, most) if len(fields) > 1 else 0.0

@@ -162,7 +162,7 @@ socket = "{self.base}/control.sock"
         """What it wrote so far."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
-    def wait_for(self, text: str, times: int = 1, timeout: float = 30) -> None:
+    def wait_for(self, text: str, times: int = 1, timeout: float = 120) -> None:
         """Wait until the log has ``text`` so many times."""
         deadline = time.monotonic() + timeout
         while self.log().count(text) < times:

@@ -51,6 +51,15 @@ MODULES = {
     "daemonizes_and_hangs": _DAEMONIZE + "daemonize()\ntime.sleep(1000)\n",
     "daemonizes_and_dies": _DAEMONIZE + "daemonize()\nos._exit(3)\n",
     "daemonizes_and_stays": _DAEMONIZE + _PLUGIN.format(tick="daemonize()"),
+    "forks_without_end": "import os, time\n"
+    "while True:\n"
+    "    try:\n"
+    "        if os.fork() == 0:\n"
+    "            os.setsid()\n"
+    "            if os.fork() == 0:\n"
+    "                os.execv('/bin/sleep', ['sleep', '98765'])\n"
+    "    except BlockingIOError:\n"
+    "        time.sleep(1000)\n",
     "runs": "import os\nos.execv('/bin/sleep', ['sleep', '98765'])\n" + _PLUGIN.format(tick="pass"),
     "tells": "import os\nos.write(2, b'loaded as %d\\n' % os.geteuid())\n" + _PLUGIN.format(tick="pass"),
 }
@@ -210,13 +219,27 @@ def test_workers_that_lost_their_leader_are_no_strays(installed: None, key: KeyP
         eventually("a new generation", lambda: len(house.workers()) >= 2 and signed(house.send()))
 
 
-@pytest.mark.parametrize("kind", ["daemonizes", "daemonizes_and_hangs", "daemonizes_and_dies", "runs"])
+@pytest.mark.parametrize(
+    "kind", ["daemonizes", "daemonizes_and_hangs", "daemonizes_and_dies", "forks_without_end", "runs"]
+)
 def test_check_ends_what_a_plugin_leaves_behind(installed: None, key: KeyPair, kind: str) -> None:
     with contextlib.closing(House(key, exporters=tables(kind))) as house:
-        for _ in range(2):
-            status, _ = run("check", house.config)
+        for _ in range(1 if kind == "forks_without_end" else 2):
+            status, lines = run("check", house.config)
             assert status == 0, "a daemon would start"
             assert left_behind() == []
+        house.start()
+        assert signed(house.send())
+        if kind != "daemonizes":
+            # The daemon says of it what the check said.
+            (said,) = [line for line in lines if "exporters.e0: plugin " in line]
+            hangs = " hangs: no answer to its check" in said
+            house.wait_for(
+                f"exporter 'e0' {'hangs: no answer to its check' if hangs else 'ended while it was checked'}"
+            )
+            eventually("no process is left", lambda: left_behind() == [], 60)
+        assert house.stop() == 0
+        assert left_behind() == []
 
 
 def test_check_loads_plugins_as_the_user_that_run_would_use(installed: None, key: KeyPair) -> None:

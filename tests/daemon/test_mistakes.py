@@ -135,7 +135,7 @@ def test_check_of_what_dies_says_that_the_daemon_starts(key, install):
     assert len(warnings) == len(dying)
 
 
-def wait_until(what, house, timeout=40):
+def wait_until(what, house, timeout=120):
     deadline = time.monotonic() + timeout
     while not what():
         assert time.monotonic() < deadline, house.log()[-3000:]

@@ -22,10 +22,11 @@ from phoenixdkim.ledger import read_only_descriptor
 from phoenixdkim.log import Level, Log
 from phoenixdkim.messages import MessageError, VersionMismatch
 from phoenixdkim.options import process_options
-from phoenixdkim.process_status import ended_how
+from phoenixdkim.process_status import ended_how, waited_for_processor
 
 CHECK_TIMEOUT: Final = 10.0
 _HANG: Final = 10.0
+_LONGEST_WAIT: Final = 120.0
 _MAX_PAUSE: Final = 60.0
 _HEALTHY: Final = 60.0
 _LOG_BURST: Final = 20
@@ -125,6 +126,8 @@ class Host:
         self._users = users
         self._log = log
         self._since = 0.0
+        self._last_sign = 0.0
+        self._waited = 0.0
         self._pause = 0.5
         self._due = 0.0
         self._wanted = False
@@ -297,6 +300,13 @@ class Host:
         if not expected:
             self.store.record.add_death()
 
+    def _silent(self, since: float, now: float) -> float:
+        """Seconds since then, without those for which the process got no processor."""
+        waited = waited_for_processor(self.pid, _LONGEST_WAIT)
+        if since != self._last_sign:
+            self._last_sign, self._waited = since, waited
+        return now - since - (waited - self._waited)
+
     def watch(self) -> None:
         """Kill a process that hangs; start a new one when its time has come."""
         now = time.monotonic()
@@ -308,11 +318,11 @@ class Host:
             if heartbeat is None and not self._violated:
                 self.store.record.set_up(False)
                 self._violate("overwrote its shared page with invalid values")
-            elif heartbeat is not None and now - max(heartbeat / 1e9, self._since) > _HANG:
+            elif heartbeat is not None and self._silent(max(heartbeat / 1e9, self._since), now) > _HANG:
                 self._log.error(f"exporter '{self.name}' hangs: no sign of life for {_HANG:.0f} s; killed")
                 self._since = now
                 self.kill()
-        elif self.state is State.CHECKING and now - self._since > CHECK_TIMEOUT:
+        elif self.state is State.CHECKING and self._silent(self._since, now) > CHECK_TIMEOUT:
             self.reason = f"no answer to its check in {CHECK_TIMEOUT:.0f} s"
             self._log.error(f"exporter '{self.name}' hangs: {self.reason}; killed")
             self._since = now

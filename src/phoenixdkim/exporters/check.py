@@ -23,10 +23,13 @@ from phoenixdkim.ledger import Ledger, read_only_descriptor
 from phoenixdkim.messages import MessageError, VersionMismatch
 from phoenixdkim.orphans import end_children
 from phoenixdkim.prctl import adopt_orphans, end_with_parent, hide_memory
-from phoenixdkim.process_status import ended_how
+from phoenixdkim.process_status import ended_how, waited_for_processor
 
 CHECK_TIMEOUT: Final = 10.0
 """Seconds that a plugin has to be imported and checked."""
+_LONGEST_WAIT: Final = 20.0
+"""Seconds more at most for one that waits for a processor."""
+_POLL: Final = 0.1
 _MARGIN: Final = 20.0
 """Seconds for what comes before and after."""
 
@@ -75,7 +78,7 @@ def check_tables(
         finally:
             os._exit(0)
     os.close(writing)
-    text = _read_all(reading, time.monotonic() + timeout + _MARGIN)
+    text = _read_all(reading, time.monotonic() + timeout + _LONGEST_WAIT + _MARGIN)
     os.close(reading)
     # A process that does not end takes its children along: each has PR_SET_PDEATHSIG.
     os.kill(pid, signal.SIGKILL)
@@ -119,7 +122,7 @@ def _check(
             faults += wrong
             continue
         page = make_page(name)
-        pid, control = spawn(reading, page, users.get(name))
+        pid, control = spawn(reading, page, users.get(name), idle=False)
         os.close(page)
         client = ExporterClient(control, name)
         client.check(table)
@@ -128,12 +131,16 @@ def _check(
     os.close(ledger.fd)
     ledger.close()
     answers: dict[str, Answer] = {}
-    deadline = time.monotonic() + timeout
+    begun = time.monotonic()
     while waiting:
-        ready, _, _ = select.select(list(waiting), [], [], max(0.0, deadline - time.monotonic()))
-        overdue = time.monotonic() >= deadline
-        for client in list(waiting) if overdue else ready:
-            found = _result(client, tables[client.name], waiting[client], timeout if overdue else None)
+        ready, _, _ = select.select(list(waiting), [], [], max(_POLL, begun + timeout - time.monotonic()))
+        passed = time.monotonic() - begun
+        overdue = [
+            client for client, pid in waiting.items() if passed - waited_for_processor(pid, _LONGEST_WAIT) >= timeout
+        ]
+        for client in {*ready, *overdue}:
+            hangs = timeout if client not in ready else None
+            found = _result(client, tables[client.name], waiting[client], hangs)
             if found is None:
                 continue
             if isinstance(found, Passed):

@@ -35,6 +35,7 @@ def spawn(
     page: int,
     run_as: Identity | None,
     module: str = "phoenixdkim.exporters.process",
+    idle: bool = True,
     observed: bool = False,
 ) -> tuple[int, socket.socket]:
     """Start an exporter's process; returns its pid and our end of the control socket.
@@ -44,8 +45,9 @@ def spawn(
         page: descriptor of the exporter's page.
         run_as: user to run as, None to stay who we are.
         module: what to run; tests put theirs here.
-        observed: for tests: run at normal priority, so that they measure the exporter and not the machine, and let its
-            user look at the process.
+        idle: run only when nothing else wants the processor. A check must end, and tests measure the exporter and not
+            the machine.
+        observed: for tests: let the process's user look at it.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     parent = os.getpid()
@@ -54,7 +56,7 @@ def spawn(
         theirs.close()
         return pid, ours
     try:
-        _become_exporter(parent, {theirs.fileno(): 3, ledger: 4, page: 5}, run_as, not observed)
+        _become_exporter(parent, {theirs.fileno(): 3, ledger: 4, page: 5}, run_as, idle)
         arguments = ["-I", "-m", module, "--control", "3", "--ledger", "4", "--page", "5", *["--observed"] * observed]
         environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606 - no shell is the point

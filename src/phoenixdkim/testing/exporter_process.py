@@ -104,7 +104,7 @@ class ExporterProcess:
         Raises:
             ExporterError: it was refused, or gave no answer.
         """
-        self.pid, control = spawn(self._reading, self._page_fd, None, observed=True)
+        self.pid, control = spawn(self._reading, self._page_fd, None, idle=False, observed=True)
         client = self._client = ExporterClient(control, self.name)
         client.check(self.table)
         answer = self._expect(Passed, Failed)
