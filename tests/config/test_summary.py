@@ -26,6 +26,9 @@ def summary(source: str) -> Summary:
     return summarize(loaded.config, loaded.tables)
 
 
+MACROS = 'trusted_macros = { "{daemon_name}" = ["A"], x = [] }'
+
+
 NOW = text(extra='[exporters.statsd]\ninterval = 1\n[exporters.http]\nlisten = "127.0.0.1:1"\n')
 
 
@@ -77,6 +80,10 @@ def test_changes(new: str, words: str) -> None:
         (text(trusted=""), text(trusted="[]"), ["signing.trusted: all 2 networks are removed"]),
         (text(trusted='["127.0.0.0/8", "::1"]'), text(trusted=""), []),
         (text(trusted="[]"), text(trusted="[]"), []),
+        (text(signing=MACROS), text(), ["signing.trusted_macros: all 2 macros are removed"]),
+        (text(signing=MACROS), text(signing="trusted_macros = {}"), ["signing.trusted_macros: all 2 macros"]),
+        (text(signing=MACROS), text(signing="trusted_macros = { x = [] }"), []),
+        (text(), text(signing=MACROS), []),
         (text(trusted="[]"), text(trusted=""), []),
         (text(), text(rules=1, keys=1, trusted="[]", signing="enabled = false"), []),
         (text(), "[signing]\nenabled = false\n", []),

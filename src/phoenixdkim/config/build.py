@@ -69,7 +69,9 @@ def build(
             faults.append(loaded.fault(("dns", "zone"), f"{shown(resolver.zone)} can't be used: {error}"))
     name = config.verifying.authserv_id or host_name() or "localhost"
     if config.verifying.enabled and not config.verifying.authserv_id and "." not in name:
-        message = f"not set, so that the host's name {shown(name)} is used, which has no domain; write the full name"
+        message = (
+            f"not set, and the host's name {shown(name)}, a substitute for the MTA's, has no domain; write a full one"
+        )
         faults.append(loaded.fault(("verifying", "authserv_id"), message, Severity.WARNING))
     if any(fault.is_error for fault in faults):
         return None, resolver, tuple(faults)

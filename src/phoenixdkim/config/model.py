@@ -243,8 +243,8 @@ class Reload(Table):
 
     max_shrink: float = Field(default=0.5, ge=0, le=1)
     """Largest fraction of signing rules or keys that a reload may remove. A reload that removes more, or all rules, the
-    ``[signing]`` table or the trusted networks, is refused, so that an incomplete file does not stop signing. The
-    value in force counts, not that of the new file. ``signing.enabled = false`` in the new file, or
+    ``[signing]`` table, the trusted networks or the trusted macros, is refused, so that an incomplete file does not
+    stop signing. The value in force counts, not that of the new file. ``signing.enabled = false`` in the new file, or
     ``phoenixdkim reload --accept-shrink``, allows it."""
 
 

@@ -25,6 +25,7 @@ class Summary:
         rules: signing rules in use; 0 when signing is off.
         keys: ``[keys.NAME]`` tables.
         trusted: trusted networks.
+        trusted_macros: macros whose mail is signed.
         signing: mail is signed.
         disabled: the file says ``signing.enabled = false``.
         has_signing: the file has a ``[signing]`` table.
@@ -39,6 +40,7 @@ class Summary:
     rules: _Count
     keys: _Count
     trusted: _Count
+    trusted_macros: _Count
     signing: bool
     disabled: bool
     has_signing: bool
@@ -73,6 +75,7 @@ def summarize(config: Config, tables: Mapping[str, object]) -> Summary:
         rules=len(rules),
         keys=len(config.keys),
         trusted=len(signing.trusted),
+        trusted_macros=len(signing.trusted_macros),
         signing=signing.enabled and bool(rules),
         disabled=isinstance(written, Mapping) and not signing.enabled,
         has_signing=isinstance(written, Mapping),
@@ -152,4 +155,6 @@ def objections(old: Summary, new: Summary) -> list[str]:
             found.append(f"signing.trusted: all {old.trusted} networks are removed")
         elif old.has_trusted and new.has_signing and not new.has_trusted:
             found.append(f"signing.trusted: the option is missing; now it has {old.trusted} networks")
+    if old.trusted_macros and not new.trusted_macros:
+        found.append(f"signing.trusted_macros: all {old.trusted_macros} macros are removed")
     return found
