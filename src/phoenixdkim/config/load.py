@@ -29,11 +29,10 @@ _POSITION: Final = re.compile(r"^(.{0,2000}) \(at (?:line (\d+), column (\d+)|en
 _DIGITS: Final = re.compile(r"[0-9][0-9_]{4300}")
 _TOO_LARGE: Final = "the number needs more than 64 bits; write a smaller one"
 _REMOVED: Final[Mapping[Path, str]] = {
-    (
-        "process",
-        "exporter_user",
-    ): "unknown option 'exporter_user'; each exporter has a user of its own: remove this line,"
-    ' and write user = "NAME" into the tables [exporters.NAME] that need a certain one',
+    ("process", "exporter_user"): (
+        "unknown option 'exporter_user'; each exporter has a user of its own: remove this line,"
+        ' and write user = "NAME" into the tables [exporters.NAME] that need a certain one'
+    ),
 }
 
 
