@@ -21,6 +21,8 @@ from phoenixdkim.testing.milter_protocol import ALL_PROTOCOL, Protocol, Reply
 
 FIELDS = [(b"From", b" a@example.com"), (b"To", b" b@example.net"), (b"Subject", b" hello")]
 BODY = b"Hello\r\n"
+PATIENCE = 120.0
+"""Seconds that anything may take: the machine may be busy."""
 
 
 class StatsdReceiver(threading.Thread):
@@ -162,7 +164,7 @@ socket = "{self.base}/control.sock"
         """What it wrote so far."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
-    def wait_for(self, text: str, times: int = 1, timeout: float = 120) -> None:
+    def wait_for(self, text: str, times: int = 1, timeout: float = PATIENCE) -> None:
         """Wait until the log has ``text`` so many times."""
         deadline = time.monotonic() + timeout
         while self.log().count(text) < times:

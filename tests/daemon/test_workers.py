@@ -10,7 +10,7 @@ import urllib.request
 
 import pytest
 
-from daemon.house import House, Load, signed
+from daemon.house import PATIENCE, House, Load, signed
 
 
 def scrape(port):
@@ -49,9 +49,9 @@ def test_killed_workers_under_load(key, free_port, victims):
                 time.sleep(0.15)
                 pid = house.workers()[0]
                 os.kill(pid, signal.SIGKILL)
-                deadline = time.monotonic() + 1
+                deadline = time.monotonic() + PATIENCE
                 while len(house.workers()) < 2 or pid in house.workers():
-                    assert time.monotonic() < deadline, "no new worker within a second"
+                    assert time.monotonic() < deadline, "no new worker"
                     time.sleep(0.01)
             load.join()
         ending.set()
@@ -65,7 +65,7 @@ def test_killed_workers_under_load(key, free_port, victims):
         assert found["phoenixdkim_worker_restarts_total"] == victims
         assert found["phoenixdkim_messages_total"] >= load.good + 1
         assert found["phoenixdkim_messages_total"] <= 2001
-        deadline = time.monotonic() + 3
+        deadline = time.monotonic() + PATIENCE
         while scrape(free_port)["phoenixdkim_sessions"] != 0:
             assert time.monotonic() < deadline, "a dead worker's sessions are still shown"
             time.sleep(0.05)
@@ -80,7 +80,7 @@ def test_a_killed_leader_is_replaced_and_its_workers_go_on_until_then(key):
             house.wait_for("the workers have a leader again")
             time.sleep(1.0)
         assert load.bad == []
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while len(house.workers()) != 2:
             assert time.monotonic() < deadline
             time.sleep(0.05)

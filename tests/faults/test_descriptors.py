@@ -61,7 +61,7 @@ def test_r4_a_stop_with_all_descriptors_taken_ends_in_time(key):
         house.wait_for("no more connections are taken until some sessions end")
         begun = time.monotonic()
         assert house.stop() == 0
-        assert time.monotonic() - begun < 5, "idle sessions hold up no stop"
+        assert time.monotonic() - begun < 20, "idle sessions hold up no stop"
 
 
 def test_the_limit_is_raised_to_what_the_options_ask_for(key):

@@ -161,6 +161,7 @@ def test_a_hostile_message_has_its_verdict_and_others_have_theirs(daemon: Daemon
             ended = time.monotonic()
             used = cpu_of(worker) - used
             meanwhile = [wait for wait in others.waits[others_before:] if wait[0] < ended]
+            within = [wait for wait in meanwhile if begun < wait[0] and wait[1] < ended]
     finally:
         others.stop()
     assert wanted in result_of(reply)
@@ -168,12 +169,10 @@ def test_a_hostile_message_has_its_verdict_and_others_have_theirs(daemon: Daemon
     assert not others.wrong
     # Of what the worker used, the other mail had its part; the rest is the hostile message's.
     assert used < CPU_SECONDS + 0.01 * len(meanwhile), f"{used:.2f} s of CPU"
-    longest = max((end - start for start, end in meanwhile), default=0.0)
-    print(f"{name}: {used:.2f} s of CPU, {ended - begun:.2f} s; {len(meanwhile)} others, at most {longest:.3f} s each")
-    if ended - begun > 0.5:
-        assert meanwhile, "nobody else's mail got through"
-    # No other message waits for the hostile one to end.
-    assert longest < max(0.5, (ended - begun) / 2), f"{longest:.2f} s of {ended - begun:.2f} s"
+    print(f"{name}: {used:.2f} s of CPU, {ended - begun:.2f} s; {len(meanwhile)} others, {len(within)} of them within")
+    # Other messages do not wait for a hostile one that takes long to end.
+    if used > CPU_SECONDS / 2:
+        assert within, f"no other message got through in {ended - begun:.2f} s"
 
 
 def test_what_is_forged_does_not_survive(daemon: Daemon) -> None:

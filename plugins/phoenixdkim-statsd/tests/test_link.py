@@ -179,13 +179,15 @@ def test_a_server_that_is_a_moment_late_is_waited_for(local, monkeypatch):
     assert taken == [b"x", *(b"%d" % number for number in range(packets))]
 
 
-def test_a_server_that_takes_nothing_is_waited_for_once(local):
+def test_a_server_that_takes_nothing_is_waited_for_once(local, monkeypatch):
     _, link = local
     sent, took = fill(link)
     assert sent > 0
     assert took > PATIENCE * 0.9
+    # Waiting again would take longer than a busy machine does.
+    monkeypatch.setattr("phoenixdkim_statsd.link.PATIENCE", 30.0)
     for _ in range(3):
         link.ticked()
         begun = time.monotonic()
         assert link.send(b"x") == "its socket buffer is full"
-        assert time.monotonic() - begun < PATIENCE / 2
+        assert time.monotonic() - begun < 30.0
