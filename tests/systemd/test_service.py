@@ -75,7 +75,16 @@ def test_reload(machine: Machine, service: Service) -> None:
     assert machine.show("MainPID") == pid
 
 
-@pytest.mark.parametrize("text", ["[milter\n", "", "[process]\nuser = 'missing'\n"], ids=["syntax", "empty", "user"])
+BROKEN = {
+    "syntax": "[milter\n",
+    "empty": "",
+    "user": "[process]\nuser = 'missing'\n",
+    # Valid by itself: only the running daemon knows that its rules would be gone.
+    "shrunk": "[process]\nuser = 'phoenixdkim'\n[verifying]\nauthserv_id = 'mx.example'\n",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
 def test_failed_reload_changes_nothing(machine: Machine, service: Service, text: str) -> None:
     machine.systemctl("start", "phoenixdkim.service")
     pid = machine.show("MainPID")
