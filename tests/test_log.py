@@ -99,8 +99,8 @@ def test_a_stream_socket_as_the_journal_gives_it():
 @pytest.mark.parametrize("kind", [Destination.SYSLOG, Destination.JOURNAL])
 def test_datagram_destinations(tmp_path, monkeypatch, kind):
     path = str(tmp_path / "log")
-    monkeypatch.setattr("phoenixdkim.log._SYSLOG", path)
-    monkeypatch.setattr("phoenixdkim.log._JOURNAL", path)
+    monkeypatch.setattr("phoenixdkim.log.SYSLOG", path)
+    monkeypatch.setattr("phoenixdkim.log.JOURNAL", path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
         daemon.bind(path)
         log = Log(kind)
@@ -120,7 +120,7 @@ def test_datagram_destinations(tmp_path, monkeypatch, kind):
 
 
 def test_a_destination_that_is_not_there_falls_back_to_stderr(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr("phoenixdkim.log._SYSLOG", str(tmp_path / "none"))
+    monkeypatch.setattr("phoenixdkim.log.SYSLOG", str(tmp_path / "none"))
     log = Log(Destination.SYSLOG)
     log.notice("hello")
     assert log.destination is Destination.STDERR
@@ -132,5 +132,5 @@ def test_auto_is_the_journal_only_when_stderr_is_connected_to_it(monkeypatch):
     assert Log(Destination.AUTO).destination is Destination.STDERR
     found = os.fstat(2)
     monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
-    monkeypatch.setattr("phoenixdkim.log._JOURNAL", "/nonexistent")
+    monkeypatch.setattr("phoenixdkim.log.JOURNAL", "/nonexistent")
     assert Log(Destination.AUTO).destination is Destination.STDERR, "it is not there, so stderr after all"

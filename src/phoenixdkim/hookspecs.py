@@ -6,7 +6,8 @@ that it needs, and each may leave out arguments that it does not use.
 
 Each table ``[exporters.NAME]`` that names it is a process of its own, with this life:
 
-1. ``phoenixdkim_options`` and ``phoenixdkim_metrics``, when the table is checked. Then the process may end again.
+1. ``phoenixdkim_options`` and ``phoenixdkim_metrics``, when the table is checked. Then the process may end again,
+   in ``phoenixdkim check`` after ``phoenixdkim_check``.
 2. ``phoenixdkim_start``, and a first tick at once.
 3. At each interval ``phoenixdkim_event`` for each kind of event that happened since the last tick, then
    ``phoenixdkim_tick``.
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
@@ -39,7 +41,20 @@ ENTRY_POINT_GROUP = "phoenixdkim.exporters"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
-__all__ = ["API_VERSION", "ENTRY_POINT_GROUP", "Context", "HookSpecs", "hookimpl"]
+__all__ = ["API_VERSION", "ENTRY_POINT_GROUP", "Context", "Finding", "HookSpecs", "hookimpl"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that this host lacks for an exporter.
+
+    Attributes:
+        message: what is wrong and what to do, one line of at most 500 characters.
+        address: ``host:port`` of a TCP port that is in use; the finding is dropped if the running daemon uses it.
+    """
+
+    message: str
+    address: str = ""
 
 
 class Context(Protocol):
@@ -110,6 +125,16 @@ class HookSpecs:
 
         Called once, when the table is checked; what holds for them is in ``phoenixdkim.metrics``. The same metrics must
         be returned for each table of the plugin: the values of its instances are added.
+        """
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def phoenixdkim_check(self, options: Any) -> Sequence[Finding]:
+        """Return what this host lacks for these options: a directory, a free port, a name that resolves.
+
+        ``options`` are the checked options, as in ``Context``. Called only by ``phoenixdkim check``, as the exporter's
+        user, after the table was checked; then the process ends. Change nothing. There are 5 s; at most 20 findings are
+        shown. Each is a warning: the daemon starts.
         """
         raise NotImplementedError
 

@@ -20,8 +20,8 @@ from phoenixdkim.log_output import Output, open_output
 
 _MAX_LINE: Final = 2048
 _MAX_BACKLOG: Final = 1000
-_JOURNAL: Final = "/run/systemd/journal/socket"
-_SYSLOG: Final = "/dev/log"
+JOURNAL: Final = "/run/systemd/journal/socket"
+SYSLOG: Final = "/dev/log"
 
 
 class Level(enum.IntEnum):
@@ -112,7 +112,7 @@ class Log:
         if destination is Destination.STDERR:
             self._output = open_output()
         else:
-            self._open_socket(_JOURNAL if destination is Destination.JOURNAL else _SYSLOG)
+            self._open_socket(JOURNAL if destination is Destination.JOURNAL else SYSLOG)
 
     def _open_socket(self, path: str) -> None:
         made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

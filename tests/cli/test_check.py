@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from pathlib import Path
 
@@ -18,20 +19,27 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "phoenixdkim.toml"
 
 
+MILTER = '[milter]\nsocket = "inet:8891@127.0.0.1"\n'
+NOTE = "" if os.geteuid() == 0 else f"Checked as user id {os.geteuid()}."
+
+
 def test_good(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file.write_text(USER)
+    file.write_text(USER + MILTER)
     assert main(["check", "-c", str(file)]) == 0
     out, errors = capsys.readouterr()
     assert errors == ""
-    assert out == f"{file}: good. 0 signing rules with 0 keys; incoming mail is verified; exporters: none.\n"
+    good, *note = out.splitlines()
+    assert good == f"{file}: good. 0 signing rules with 0 keys; incoming mail is verified; exporters: none."
+    assert "".join(note).startswith(NOTE) and bool(note) == bool(NOTE)
 
 
 def test_warnings_are_told_and_pass(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file.write_text(USER + 'on_none = "reject"\n')
+    file.write_text(USER + 'on_none = "reject"\n' + MILTER)
     assert main(["check", "-c", str(file)]) == 0
     out, errors = capsys.readouterr()
     assert errors.startswith(f"{file}:5: warning: verifying.on_none: ")
-    assert "1 warning, see above" in out
+    assert f"{file}: accepted with 1 warning, see above. " in out
+    assert "good" not in out
 
 
 def test_faults_of_core_keys_and_installed_plugins_in_one_run(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,7 +88,7 @@ def test_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "path": "milter.sockt",
         "severity": "error",
     }
-    file.write_text(USER)
+    file.write_text(USER + MILTER)
     assert main(["check", "--json", "-c", str(file)]) == 0
     assert json.loads(capsys.readouterr().out) == {"ok": True, "faults": []}
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from phoenixdkim.cli import DEFAULT_CONFIG
 from phoenixdkim.cli.comparison import compare
+from phoenixdkim.cli.environment import environment_faults
 from phoenixdkim.cli.postfix import reinjection_faults
 from phoenixdkim.cli.running import supervisor_of
 from phoenixdkim.config.effective import effective
@@ -20,12 +21,14 @@ from phoenixdkim.config.load import Loaded, read
 from phoenixdkim.config.model import Config
 from phoenixdkim.config.sample import sample
 from phoenixdkim.config.schema import schema_text
+from phoenixdkim.daemon.control_client import Unreachable, control_path, request_status
 from phoenixdkim.exporters.check import check_tables
 
 NAME: Final = "check"
 HELP: Final = (
-    "Check the configuration file, the private keys that it names and its exporters. All faults are told at once,"
-    " each with file, line, option and what to write instead. Exit status 0 when the daemon would start, 78 when not."
+    "Check the configuration file, the private keys that it names, its exporters, and what they need of this host. All"
+    " faults are reported in one run, each with file, line, option and what to write instead. Exit status 0 when the"
+    " daemon would start, 78 when not. With warnings alone it is 0, and the last line says 'accepted', not 'good'."
     " If a daemon is running, also print what a reload would change, and whether it would be refused."
 )
 EXIT_CONFIG: Final = 78
@@ -49,13 +52,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def check(path: str) -> tuple[Loaded, tuple[Fault, ...]]:
     """All faults of a file, its keys and its exporters."""
     root = os.geteuid() == 0
-    loaded = read(path, partial(check_tables, supervisor=supervisor_of(path) if root else 0))
+    supervisor = _supervisor(path)
+    loaded = read(path, partial(check_tables, supervisor=supervisor))
     faults = list(loaded.faults)
     # Keys and users are looked at even when other parts have faults: everything is told at once.
     faults += check_parts(loaded, uid_is_root=root)
     if loaded.config is not None:
         faults += reinjection_faults(loaded)
+        faults += environment_faults(loaded, supervisor)
     return loaded, tuple(sorted(dict.fromkeys(faults), key=lambda fault: fault.line))
+
+
+def _supervisor(path: str) -> int:
+    """Return the pid of the daemon that runs with this file; 0 if there is none, or it cannot be found."""
+    if os.geteuid() == 0 and (found := supervisor_of(path)):
+        return found
+    try:
+        return request_status(control_path(read(path, None))).pid
+    except Unreachable:
+        return 0
 
 
 def run(args: argparse.Namespace) -> int:
@@ -110,5 +125,12 @@ def _good(path: str, config: Config, warnings: int) -> str:
         "incoming mail is verified" if config.verifying.enabled else "incoming mail is not verified",
         f"exporters: {', '.join(config.exporters) or 'none'}",
     ]
-    good = f"{path}: good. {'; '.join(parts)}."
-    return good + (f" {warnings} {'warning' if warnings == 1 else 'warnings'}, see above." if warnings else "")
+    counted = f"{warnings} {'warning' if warnings == 1 else 'warnings'}"
+    verdict = f"accepted with {counted}, see above" if warnings else "good"
+    lines = [f"{path}: {verdict}. {'; '.join(parts)}."]
+    if os.geteuid() != 0:
+        lines.append(
+            f"Checked as user id {os.geteuid()}. If root starts the daemon, check as root too: only then are"
+            " process.user, the users of exporters, and what these may read and write looked at."
+        )
+    return "\n".join(lines)

@@ -14,13 +14,16 @@ from typing import Any, Final
 from phoenixdkim.exporters.client import Answer, ExporterClient, Failed, Passed, Received, table_faults
 from phoenixdkim.exporters.declared import clashes
 from phoenixdkim.exporters.described import described
-from phoenixdkim.exporters.messages import TableFault
+from phoenixdkim.exporters.messages import Reported, TableFault
 from phoenixdkim.exporters.packages import plugin_name
 from phoenixdkim.exporters.page import make_page
-from phoenixdkim.exporters.spawn import spawn
+from phoenixdkim.exporters.spawn import EXIT_NOT_STARTED, spawn
 from phoenixdkim.exporters.users import Identity, Rules, assign, uids_in_use
 from phoenixdkim.ledger import Ledger, read_only_descriptor
+from phoenixdkim.listeners import listens
+from phoenixdkim.log import printable
 from phoenixdkim.messages import MessageError, VersionMismatch
+from phoenixdkim.options import parse_host_port
 from phoenixdkim.orphans import end_children
 from phoenixdkim.prctl import adopt_orphans, end_with_parent, hide_memory
 from phoenixdkim.process_status import ended_how, waited_for_processor
@@ -125,7 +128,7 @@ def _check(
         pid, control = spawn(reading, page, users.get(name), idle=False)
         os.close(page)
         client = ExporterClient(control, name)
-        client.check(table)
+        client.check(table, environment=True)
         waiting[client] = pid
     os.close(reading)
     os.close(ledger.fd)
@@ -145,6 +148,7 @@ def _check(
                 continue
             if isinstance(found, Passed):
                 answers[client.name] = found.answer
+                faults += _lacking(client.name, found.findings, supervisor)
             else:
                 faults += found
             del waiting[client]
@@ -174,7 +178,10 @@ def _result(
         said = f"sent an invalid message while it was checked ({error})"
     if found is None and said is None and client.ended:
         # Its end is a moment before its last status.
-        said = f"ended its process while it was checked ({ended_how(os.waitpid(pid, 0)[1])})"
+        status = os.waitpid(pid, 0)[1]
+        said = f"ended its process while it was checked ({ended_how(status)})"
+        if os.waitstatus_to_exitcode(status) == EXIT_NOT_STARTED:
+            said = "cannot be started: its user cannot run the interpreter or read the package, see the line before"
     elif said or isinstance(found, (Passed, Failed)):
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -200,6 +207,25 @@ def _users(
         if fault.exporter not in wrong
     ]
     return users, faults
+
+
+def _lacking(name: str, findings: Sequence[Reported], supervisor: int) -> list[TableFault]:
+    """What the host lacks for an exporter, without what the running daemon itself uses."""
+    faults = []
+    for finding in findings:
+        message = printable(finding.message)
+        if finding.address:
+            try:
+                address = parse_host_port(finding.address)
+            except ValueError:
+                continue
+            ours = listens(supervisor, address.host, address.port)
+            if ours:
+                continue
+            if ours is None:
+                message += "; it may be the running daemon, which only root can see"
+        faults.append(TableFault((name,), message, refuses=False))
+    return faults
 
 
 def _absent(name: str, table: Mapping[str, object], what: str) -> TableFault:

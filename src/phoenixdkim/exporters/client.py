@@ -21,6 +21,7 @@ from phoenixdkim.exporters.messages import (
     Mismatch,
     Peers,
     Refused,
+    Reported,
     Start,
     Started,
     Stop,
@@ -45,10 +46,12 @@ class Passed:
     Attributes:
         wants_samples: whether raw durations are to be kept for it.
         answer: its plugin and metrics.
+        findings: what this host lacks, if that was asked for.
     """
 
     wants_samples: bool
     answer: Answer
+    findings: tuple[Reported, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +99,14 @@ class ExporterClient:
 
     # Each of these returns False when the process does not read or has ended.
 
-    def check(self, table: Mapping[str, Any]) -> bool:
-        """Ask the process to check its table.
+    def check(self, table: Mapping[str, Any], environment: bool = False) -> bool:
+        """Ask the process to check its table, and what this host lacks for it.
 
         Raises:
             MessageError: the table has a value that can't be sent, or is too large.
         """
         self._expected |= {Checked, Refused, Mismatch}
-        return self._channel.send(Check(self.name, table))
+        return self._channel.send(Check(self.name, table, environment))
 
     def show_peers(self, memory: Mapping[str, tuple[int, int]]) -> bool:
         """Hand over read-only descriptors of exporters' records and pages, by name."""
@@ -150,7 +153,7 @@ class ExporterClient:
             raise MessageError("not the description of a plugin's metrics", ("metrics",))
         if not message.plugin.strip():
             raise MessageError("empty", ("plugin",))
-        return Passed(message.wants_samples, (message.plugin, metrics))
+        return Passed(message.wants_samples, (message.plugin, metrics), message.findings)
 
     def _failed(self, faults: Sequence[TableFault]) -> Failed:
         if not faults:

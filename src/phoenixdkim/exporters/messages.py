@@ -20,6 +20,7 @@ from phoenixdkim.messages import Codec, Items, Message, MessageError, Range, Tab
 PROTOCOL: Final = 1
 """Version of these messages; raised with each change of a kind or field."""
 MAX_LOG_TEXT: Final = 2000
+MAX_FINDINGS: Final = 20
 _Name = Annotated[str, Text(64)]
 
 
@@ -46,6 +47,14 @@ class TableFault:
     refuses: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """Something that this host lacks for an exporter; see ``hookspecs.Finding``."""
+
+    message: Annotated[str, Text(500)]
+    address: Annotated[str, Text(100)] = ""
+
+
 class Severity(enum.StrEnum):
     """Severity of a log line of an exporter."""
 
@@ -56,10 +65,17 @@ class Severity(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check(Message):
-    """To the exporter: check this table and your plugin."""
+    """To the exporter: check this table and your plugin.
+
+    Attributes:
+        name: the table's name.
+        table: the table.
+        environment: whether to look for what this host lacks, too.
+    """
 
     name: _Name
     table: Table
+    environment: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +105,13 @@ class Checked(Message):
         wants_samples: whether raw durations are to be kept for it.
         plugin: name and package of the plugin.
         metrics: description of its own metrics, see ``declared.read_schema``.
+        findings: what this host lacks, if that was asked for.
     """
 
     wants_samples: bool
     plugin: Annotated[str, Text(500)]
     metrics: Annotated[str, Text(SCHEMA_OCTETS)]
+    findings: Annotated[tuple[Reported, ...], Items(MAX_FINDINGS)] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from phoenixdkim import __version__
 from phoenixdkim.channel import MAX_DESCRIPTORS, Channel
 from phoenixdkim.exporters.declared import schema_text
 from phoenixdkim.exporters.described import described
+from phoenixdkim.exporters.environment import findings
 from phoenixdkim.exporters.inspection import Inspected, PluginRefused, inspect_plugin
 from phoenixdkim.exporters.memory import limit_memory, prefer_for_killing
 from phoenixdkim.exporters.messages import (
@@ -276,7 +277,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         inspected = inspect_plugin(name, message.table)
         metrics = schema_text([metric.shown for metric in inspected.metrics]).decode()
-        control.send(Checked(inspected.options.wants_samples, inspected.plugin, metrics))
+        lacking = findings(inspected) if message.environment else ()
+        control.send(Checked(inspected.options.wants_samples, inspected.plugin, metrics, lacking))
     except PluginRefused as refused:
         control.send(refused_message(refused.faults))
         return 0

@@ -27,6 +27,8 @@ _GROUP_SIGNALS: Final = frozenset(
     }
 )
 """Signals that a terminal or an administrator sends to the whole group: the supervisor's to act on."""
+EXIT_NOT_STARTED: Final = 127
+"""Exit status of a process that could not be executed."""
 _KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
 
 
@@ -68,7 +70,7 @@ def spawn(
             " install phoenixdkim where that user can read it\n".encode(),
         )
     finally:
-        os._exit(127)
+        os._exit(EXIT_NOT_STARTED)
 
 
 def _become_exporter(parent: int, descriptors: dict[int, int], run_as: Identity | None, idle: bool) -> None:

@@ -8,6 +8,7 @@ from elsewhere; a reverse proxy does the rest.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import selectors
 import socket
@@ -18,7 +19,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from phoenixdkim.hookspecs import Context, hookimpl
+from phoenixdkim.hookspecs import Context, Finding, hookimpl
 from phoenixdkim.metrics import Kind, MetricSpec
 from phoenixdkim.options import HostPort, HostPortText, Options, parse_host_port
 from phoenixdkim_prometheus.families import Exposition
@@ -69,7 +70,8 @@ class HttpOptions(Options):
     """Table of the HTTP exporter."""
 
     listen: Addresses = ("127.0.0.1:9323",)
-    """Address and port to listen on, or a list of such: "127.0.0.1:9323", "[::1]:9323"."""
+    """Address and port to listen on, or a list of such: "127.0.0.1:9323", "[::1]:9323". An IPv6 address is for IPv6
+    only, "[::]" too: for all addresses of both kinds write ["0.0.0.0:9323", "[::]:9323"]."""
     beside_textfile: bool = False
     """Says that one Prometheus does not read both this and a textfile that is enabled too: no warning about it."""
     interval: float = Field(default=5.0, ge=0.1, le=3600)
@@ -114,6 +116,18 @@ class HttpExporter:
     def phoenixdkim_metrics(self) -> list[MetricSpec]:
         """The exporter's own metrics."""
         return [FAILURES, REFUSED]
+
+    @hookimpl
+    def phoenixdkim_check(self, options: HttpOptions) -> list[Finding]:
+        """Try to bind each address."""
+        found = []
+        for text in options.listen:
+            try:
+                _bound(parse_host_port(text)).close()
+            except OSError as error:
+                used = text if error.errno == errno.EADDRINUSE else ""
+                found.append(Finding(f"cannot listen on {text}: {_reason(error)}", used))
+        return found
 
     @hookimpl
     def phoenixdkim_start(self, context: Context) -> None:
@@ -273,7 +287,17 @@ class HttpExporter:
             connection.socket.close()
 
 
-def _listen(address: HostPort) -> socket.socket:
+def _reason(error: OSError) -> str:
+    advice = {
+        errno.EADDRINUSE: "; stop the program that uses it, or choose another port",
+        errno.EADDRNOTAVAIL: "; this host does not have the address",
+        errno.EACCES: "; ports below 1024 need a privilege that exporters do not have, choose another port",
+        errno.EAFNOSUPPORT: "; IPv6 is disabled on this host",
+    }
+    return f"{error.strerror}{advice.get(error.errno or 0, '')}"
+
+
+def _bound(address: HostPort) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -281,9 +305,18 @@ def _listen(address: HostPort) -> socket.socket:
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.bind((address.host, address.port))
+    except BaseException:  # whatever it is goes on; the socket must not stay open
+        made.close()
+        raise
+    return made
+
+
+def _listen(address: HostPort) -> socket.socket:
+    made = _bound(address)
+    try:
         made.listen(_BACKLOG)
         made.setblocking(False)
-    except BaseException:  # whatever it is goes on; the socket must not stay open
+    except BaseException:  # as above
         made.close()
         raise
     return made

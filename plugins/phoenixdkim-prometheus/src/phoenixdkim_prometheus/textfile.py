@@ -14,7 +14,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
-from phoenixdkim.hookspecs import Context, hookimpl
+from phoenixdkim.hookspecs import Context, Finding, hookimpl
 from phoenixdkim.metrics import Kind, MetricSpec
 from phoenixdkim.options import AbsolutePath, Options
 from phoenixdkim_prometheus.families import Exposition
@@ -68,6 +68,24 @@ class TextfileExporter:
     def phoenixdkim_metrics(self) -> list[MetricSpec]:
         """The exporter's own metrics."""
         return [FAILURES, LAST_WRITE]
+
+    @hookimpl
+    def phoenixdkim_check(self, options: TextfileOptions) -> list[Finding]:
+        """Look at the directory and the file, and write nothing."""
+        directory = os.path.dirname(options.path) or "/"
+        user = f"user id {os.geteuid()}"
+        try:
+            if not stat.S_ISDIR(os.stat(directory).st_mode):
+                return [Finding(f"{directory} is not a directory; node_exporter reads files from a directory")]
+            if os.statvfs(directory).f_flag & os.ST_RDONLY:
+                return [Finding(f"{directory} is on a file system that is mounted read-only")]
+            if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+                return [Finding(f"{directory} is not writable for {user}, which this exporter runs as")]
+            if os.path.isdir(options.path):
+                return [Finding(f"{options.path} is a directory; write the path of a file")]
+        except OSError as error:
+            return [Finding(f"{directory}: {error.strerror}; it must exist and be writable for {user}")]
+        return []
 
     @hookimpl
     def phoenixdkim_start(self, context: Context) -> None:

@@ -168,6 +168,22 @@ class Link:
             self._socket = None
 
 
+def reach(address: str) -> str:
+    """Look a server's name up, or connect to its unix socket; returns what is wrong. Sends nothing, may wait long."""
+    found = _without_look_up(address)
+    try:
+        if found is None:
+            parsed = parse_host_port(address)
+            family, _, _, _, where = socket.getaddrinfo(parsed.host, parsed.port, type=socket.SOCK_DGRAM)[0]
+            found = socket.AddressFamily(family), tuple(part for part in where if not isinstance(part, bytes))
+        with socket.socket(found[0], socket.SOCK_DGRAM) as probe:
+            probe.setblocking(False)
+            probe.connect(found[1])
+    except (OSError, UnicodeError) as error:
+        return f"{getattr(error, 'strerror', None) or error}; nothing can be sent there now"
+    return ""
+
+
 def _without_look_up(address: str) -> tuple[socket.AddressFamily, _Where] | None:
     if address.startswith("unix:"):
         return socket.AF_UNIX, address.removeprefix("unix:")

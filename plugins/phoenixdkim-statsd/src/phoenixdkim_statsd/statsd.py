@@ -13,11 +13,11 @@ from typing import Annotated, ClassVar, Final
 from pydantic import AfterValidator, Field
 
 from phoenixdkim.events import Event
-from phoenixdkim.hookspecs import Context, hookimpl
+from phoenixdkim.hookspecs import Context, Finding, hookimpl
 from phoenixdkim.metrics import CATALOGUE, Kind, MetricSpec, Sample
 from phoenixdkim.options import Options, parse_host_port
 from phoenixdkim_statsd.lines import Tags, line
-from phoenixdkim_statsd.link import Link
+from phoenixdkim_statsd.link import Link, reach
 
 SAMPLES_MISSING: Final = MetricSpec(
     "phoenixdkim_exporter_statsd_samples_missing_total",
@@ -115,6 +115,11 @@ class StatsdExporter:
     def phoenixdkim_metrics(self) -> list[MetricSpec]:
         """The exporter's own metrics."""
         return [SAMPLES_MISSING, PACKETS]
+
+    @hookimpl
+    def phoenixdkim_check(self, options: StatsdOptions) -> list[Finding]:
+        """Resolve the server's name, or connect to its unix socket; nothing is sent."""
+        return [Finding(f"address {options.address}: {trouble}")] if (trouble := reach(options.address)) else []
 
     @hookimpl
     def phoenixdkim_start(self, context: Context) -> None:
