@@ -35,6 +35,8 @@ FORGED = b"".join(
         b": mx.example.example.net; dkim=pass header.d=kept.example",
     )
 )
+TIMEOUT = 60.0
+"""Seconds until a message is delivered, on a busy machine."""
 SERVICE = "127.0.0.1:{port} inet n - n - 50 smtpd\n  -o content_filter=\n  -o {option}\n"
 
 
@@ -43,7 +45,7 @@ def send(mta: Postfix, raw: bytes, *, trusted: bool) -> bytes:
     mta.sink.clear()
     answer = mta.submit(raw, trusted=trusted)
     assert answer.accepted, f"{answer}\n{mta.explain()}"
-    return header(mta.delivered(1)[0].raw)
+    return header(mta.delivered(1, TIMEOUT)[0].raw)
 
 
 def header(raw: bytes) -> bytes:
@@ -126,11 +128,11 @@ class Site:
         self.filter.clear()
         assert self.mta.submit(raw, trusted=False).accepted, self.mta.explain()
         try:
-            filtered = self.filter.delivered(1)[0].raw.replace(b"\r\n\r\nbody", b"\r\n\r\nchanged")
+            filtered = self.filter.delivered(1, TIMEOUT)[0].raw.replace(b"\r\n\r\nbody", b"\r\n\r\nchanged")
         except TimeoutError as error:
             raise AssertionError(f"{error}\n{self.mta.explain()}") from error
         assert self.mta.submit(filtered, port=port).accepted, self.mta.explain()
-        return header(self.mta.delivered(1)[0].raw)
+        return header(self.mta.delivered(1, TIMEOUT)[0].raw)
 
 
 def site(peer_key: KeyPair, verifying_options: str) -> Iterator[Site]:

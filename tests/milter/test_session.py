@@ -63,3 +63,16 @@ def test_forged_fields_are_deleted_from_the_last_up_before_ours_goes_on_top() ->
     outcome = outcome_of(Row("", (), Reason.NO_SIGNATURE, message(forged, b"X: y", forged, *HEAD, forged)))
     assert [type(edit) for edit in outcome.edits] == [DeleteField, DeleteField, DeleteField, InsertField]
     assert [edit.ordinal for edit in outcome.edits if isinstance(edit, DeleteField)] == [3, 2, 1]
+
+
+@requirement("A06", "A09")
+@pytest.mark.parametrize(
+    "name", ["ARC-Authentication-Results", "X-Authentication-Results", "Authentication-Results-2", "Authentication"]
+)
+def test_fields_of_other_names_are_kept_and_not_counted(name: str) -> None:
+    forged = b": mx.example.org; dkim=pass"
+    fields = (name.encode() + forged, b"AUTHENTICATION-RESULTS\t" + forged)
+    outcome = outcome_of(Row("", (), Reason.NO_SIGNATURE, message(*fields, *HEAD)))
+    assert [edit for edit in outcome.edits if isinstance(edit, DeleteField)] == [
+        DeleteField(b"AUTHENTICATION-RESULTS", 1)
+    ]

@@ -9,7 +9,8 @@ from phoenixdkim.dkim_clauses import may_have_dkim_clause
 from phoenixdkim.milter.outcome import DeleteField
 from phoenixdkim.policy import Policy, RemoveForged
 
-_NAME: Final = b"authentication-results"
+AUTHENTICATION_RESULTS: Final = b"authentication-results"
+"""Name of the fields, lower-case."""
 _MAX_DOUBTFUL: Final = 100
 """Fields of a message that are read in more than one way; further ones are removed without being read."""
 
@@ -37,22 +38,21 @@ class Removals:
         self._found: list[DeleteField] = []
 
     def field(self, name: bytes, value: bytes, *, read: bool) -> None:
-        """Take one header field, of any name, in the order of the message.
+        """Take one Authentication-Results field, in the order of the message.
 
         Args:
-            name: as found.
+            name: as found; it equals ``AUTHENTICATION_RESULTS`` but for case and white space behind it.
             value: all after the colon.
             read: False past the limits of a header: the field is removed without being read.
         """
-        name = name.rstrip(b" \t")
-        if self._off or name.lower() != _NAME:
+        if self._off:
             return
         self._count += 1
         if read and authres.plain_id(value) is None:
             self._doubtful += 1
             read = self._doubtful <= _MAX_DOUBTFUL
         if not read or (authres.forged(value, *self._ids) and may_have_dkim_clause(value, *self._own)):
-            self._found.append(DeleteField(name, self._count))
+            self._found.append(DeleteField(name.rstrip(b" \t"), self._count))
 
     @property
     def edits(self) -> tuple[DeleteField, ...]:

@@ -33,7 +33,7 @@ from phoenixdkim.dkim.verify import Verifier, determinative
 from phoenixdkim.events import Action, Stage
 from phoenixdkim.milter.mta import LINE_LIMITS, Mta
 from phoenixdkim.milter.outcome import DeleteField, Edit, InsertField, Outcome, SignatureMade, SmtpReply
-from phoenixdkim.milter.removals import Removals
+from phoenixdkim.milter.removals import AUTHENTICATION_RESULTS, Removals
 from phoenixdkim.policy import Disposition, MissingKeys, Policy
 
 _SIGNATURE: Final = b"dkim-signature"
@@ -129,7 +129,8 @@ class MessageSession:
         lowered = name.lower().rstrip(b" \t")
         self._octets += len(name) + len(value) + 3
         beyond = len(self.fields) > limits.max_header_fields or self._octets > limits.max_header_octets + _READ_BEYOND
-        self.removals.field(name, value, read=not beyond)
+        if lowered == AUTHENTICATION_RESULTS:
+            self.removals.field(name, value, read=not beyond)
         if beyond:
             self._cut = True
             if lowered != _SIGNATURE or self._beyond >= limits.max_signatures:
