@@ -29,7 +29,6 @@ class SourceError(Exception):
 class Stamp:
     """What changes when a file is written or replaced."""
 
-    device: int
     inode: int
     size: int
     mtime_ns: int
@@ -74,7 +73,7 @@ def read_source(path: str) -> Source:
 
 
 def _stamp(found: os.stat_result) -> Stamp:
-    return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    return Stamp(found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def _unreadable(error: OSError) -> str:
@@ -118,7 +117,8 @@ class QuietPeriod:
         self._path = path
         self._started = now
         self._since = now
-        self._stamp: Stamp | None = None
+        self.stamp: Stamp | None = None
+        """Of the file when it was looked at last; None if there was no regular file."""
 
     def look(self, now: float, wall: float) -> Completeness:
         """Look at the file once.
@@ -131,12 +131,14 @@ class QuietPeriod:
             found = os.stat(self._path)
         except OSError:
             # Reading it says what is wrong.
+            self.stamp = None
             return Completeness.COMPLETE
         if not stat.S_ISREG(found.st_mode):
+            self.stamp = None
             return Completeness.COMPLETE
         stamp = _stamp(found)
-        if stamp != self._stamp:
-            self._stamp = stamp
+        if stamp != self.stamp:
+            self.stamp = stamp
             self._since = now
         if now - self._since >= QUIET or wall - found.st_mtime >= QUIET:
             return Completeness.COMPLETE

@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any, Final
 
@@ -312,7 +313,7 @@ class Children:
                         key.data.kill()
                 elif isinstance(key.data, (Client, ControlSocket)):
                     if self.control is not None:
-                        self.control.take(key.data)
+                        self._fence.run("control socket", partial(self.control.take, key.data))
                 elif isinstance(key.data, Lifeline):
                     key.data.take_beats(time.monotonic())
                 else:

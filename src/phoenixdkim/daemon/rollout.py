@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from phoenixdkim.config.load import read_octets
-from phoenixdkim.config.source import Completeness, QuietPeriod, SourceError, read_source
+from phoenixdkim.config.source import PATIENCE, Completeness, QuietPeriod, SourceError, read_source
 from phoenixdkim.config.summary import ACCEPT, Summary, changes, objections
 from phoenixdkim.daemon.children import Children
 from phoenixdkim.daemon.control_messages import ReloadResult, Verdict
@@ -28,6 +28,7 @@ from phoenixdkim.keystore.identities import unchanged
 from phoenixdkim.ledger import Ledger
 from phoenixdkim.log import Log
 
+_CHANGING: Final = "{}: is still being written to; reload when it is complete"
 _LOAD_TIMEOUT: Final = 120.0
 _START_TIMEOUT: Final = 40.0
 _STRIPES_TIMEOUT: Final = 10.0
@@ -169,9 +170,20 @@ class Rollout:
             if self._attempt is attempt and attempt.step is step:
                 return
 
+    def abandon(self) -> None:
+        """Give up what is under way after an internal error; what serves goes on."""
+        attempt, self._attempt = self._attempt, None
+        if attempt is None:
+            return
+        if attempt.step is _Step.PARK:
+            # The new configuration is in force already.
+            self._finish(attempt, Verdict.RELOADED, [attempt.change])
+        else:
+            self._refuse(attempt, ["internal error, see the log"])
+
     def _next(self, now: float) -> _Attempt | None:
         if self._wanted and now >= self._next_at:
-            attempt = _Attempt(True, _Step.FILE, 0.0, b"", self._accept_shrink, self._replies)
+            attempt = _Attempt(True, _Step.FILE, now + 2 * PATIENCE, b"", self._accept_shrink, self._replies)
             attempt.period = QuietPeriod(self._path, now)
             self._wanted, self._accept_shrink, self._replies = False, False, []
             self._notifier.reloading()
@@ -192,13 +204,19 @@ class Rollout:
         if found is Completeness.CHANGING:
             return
         if found is Completeness.GIVEN_UP:
-            self._refuse(attempt, [f"{self._path}: is still being written to; reload when it is complete"])
+            self._refuse(attempt, [_CHANGING.format(self._path)])
             return
         try:
-            attempt.data = read_source(self._path).data
+            source = read_source(self._path)
         except SourceError as error:
             self._refuse(attempt, [f"{self._path}: {error}"])
             return
+        if source.stamp != attempt.period.stamp:
+            # It was written to after it was looked at.
+            if now > attempt.deadline:
+                self._refuse(attempt, [_CHANGING.format(self._path)])
+            return
+        attempt.data = source.data
         if self._is_in_force(attempt.data):
             self._next_at = now + _REST
             self._log.notice("reloaded: unchanged; the configuration and its key files are those in force")
@@ -279,10 +297,10 @@ class Rollout:
             self._log.notice("the workers have a leader again")
             self._attempt = None
             return
-        self._children.adopt(list(generation.loaded.exporters))
-        self._ledger.set_reload(True, int(time.time()))
         attempt.change = changes(before, attempt.summary)
         attempt.step, attempt.deadline = _Step.PARK, now + _PARK_TIMEOUT
+        self._ledger.set_reload(True, int(time.time()))
+        self._children.adopt(list(generation.loaded.exporters))
 
     def _hurry_oldest(self, most: int) -> None:
         draining = [one for one in self._children.generations if one.draining]

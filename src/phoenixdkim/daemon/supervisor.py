@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from functools import partial
 from socket import socket
 from typing import Final, NoReturn
 
@@ -19,10 +20,12 @@ from phoenixdkim.config.source import SourceError, read_source
 from phoenixdkim.daemon.children import Children
 from phoenixdkim.daemon.control_messages import Status
 from phoenixdkim.daemon.control_socket import ControlSocket, ControlSocketError
+from phoenixdkim.daemon.fence import Fence
 from phoenixdkim.daemon.generation import EXIT_CONFIG, open_log
 from phoenixdkim.daemon.generations import Generation
 from phoenixdkim.daemon.hosts import State
 from phoenixdkim.daemon.listening import ListenError, ListeningSocket, listen
+from phoenixdkim.daemon.messages import Loaded
 from phoenixdkim.daemon.notify import Notifier
 from phoenixdkim.daemon.rollout import InForce, Rollout, exporter_rules
 from phoenixdkim.daemon.signals import SignalNotes
@@ -68,6 +71,7 @@ class Supervisor:
         self._children = Children(self._ledger, self._count, self._report, lambda: signals.stopping)
         self._notifier = Notifier(os.environ)
         self._log = Log()
+        self._fence = Fence(self._report, self._count)
         self._serving_told = False
         self._watchdog_at = 0.0
 
@@ -155,12 +159,15 @@ class Supervisor:
         )
         if not loaded.summary.has_signing:
             self._log.warning("outgoing mail is not signed: the configuration has no [signing] table")
-        self._notifier.ready(f"serving with {in_force.workers} workers")
-        children.spawn_candidates(loaded.exporters, exporter_rules(loaded.settings), self._log)
-        children.adopt(list(loaded.exporters))
         rollout = Rollout(self._path, in_force, children, listening, self._ledger, self._notifier, self._log)
         self._open_control(loaded.settings.control_socket, rollout)
+        self._notifier.ready(f"serving with {in_force.workers} workers")
+        self._fence.run("exporters", partial(self._start_exporters, loaded))
         return rollout
+
+    def _start_exporters(self, loaded: Loaded) -> None:
+        self._children.spawn_candidates(loaded.exporters, exporter_rules(loaded.settings), self._log)
+        self._children.adopt(list(loaded.exporters))
 
     def _open_control(self, path: str, rollout: Rollout) -> None:
         if not path:
@@ -189,7 +196,8 @@ class Supervisor:
                 return
             if self._signals.take_reload():
                 rollout.request_reload()
-            rollout.advance()
+            if not self._fence.run("reload", rollout.advance):
+                self._fence.run("reload", rollout.abandon)
             if self._children.control is not None:
                 self._children.control.expire()
             self._children.kill_overdue()
