@@ -80,6 +80,14 @@ def exporters(house: House) -> list[int]:
     return [pid for pid, line in house.descendants().items() if "exporters.process" in line]
 
 
+def status_row(pid: int, name: str) -> int:
+    """The first number of a row of a process's status; -1 if it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/status").read_text().partition(f"\n{name}:\t")[2].split()[0])
+    except (OSError, IndexError):
+        return -1
+
+
 def left_behind() -> list[int]:
     """Processes that a plugin of these tests has started, wherever they hang now."""
     found = []
@@ -276,3 +284,28 @@ def test_a_kill_from_outside_is_logged_as_one(installed: None, key: KeyPair) -> 
         os.kill(worker, signal.SIGKILL)
         house.wait_for(f"worker {worker} ended unasked (killed from outside: signal SIGKILL, out of memory?)")
         assert not alive(pid)
+
+
+def test_the_services_capabilities_are_enough(installed: None, key: KeyPair) -> None:
+    """All of it works with what contrib/systemd/phoenixdkim.service leaves to root."""
+    unit = Path(__file__).parents[2] / "contrib/systemd/phoenixdkim.service"
+    (row,) = [row for row in unit.read_text().splitlines() if row.startswith("CapabilityBoundingSet=")]
+    kept = [f"+{name.removeprefix('CAP_').lower()}" for name in row.partition("=")[2].split()]
+    with contextlib.closing(
+        House(key, exporters=tables("daemonizes_and_stays", "tells", more="interval = 0.1\n"))
+    ) as house:
+        house.wrapper = ["setpriv", f"--bounding-set=-all,{','.join(kept)}", "--no-new-privs"]
+        house.start()
+        owners = {pid: status_row(pid, "Uid") for pid in exporters(house) if status_row(pid, "PPid") == house.pid}
+        assert len(set(owners.values())) == len(owners) == 2
+        assert 0 not in owners.values()
+        eventually("no process is left for long", lambda: left_behind() == [])
+        os.kill(min(owners), signal.SIGSTOP)
+        house.wait_for("hangs: no sign of life for 10 s; killed")
+        house.wait_for("ended unasked (signal SIGKILL)")
+        command = [*house.wrapper, Path(sys.executable).with_name("phoenixdkim"), "check", "-c", house.config]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        assert loaded_as(done.stderr.splitlines()) == loaded_as(house.log().splitlines()) <= set(owners.values())
+        assert house.stop() == 0
+        assert left_behind() == []
