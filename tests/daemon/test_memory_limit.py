@@ -44,12 +44,19 @@ GREEDY = {
     "    resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY,) * 2)\n"
     f"X = bytearray({_GIB})\n",
 }
+FULL = {
+    "keeps_it": "X = []\n"
+    "for size in (1 << 20, 1 << 10, 1):\n"
+    "    try:\n        while True:\n            X.append(bytearray(size))\n    except MemoryError:\n        pass\n"
+    + _PLUGIN.format(body=""),
+}
+"""Survives, and leaves nothing for anybody else."""
 MODEST = {"modest": "X = bytearray(100 << 20)\n" + _PLUGIN.format(body="")}
 
 
 @pytest.fixture(scope="module")
 def installed() -> Iterator[None]:
-    package = Installed(GREEDY | MODEST, "phoenixdkim-greedy")
+    package = Installed(GREEDY | FULL | MODEST, "phoenixdkim-greedy")
     yield
     package.remove()
 
@@ -91,4 +98,13 @@ def test_mail_is_not_disturbed_by_one(installed: None, key: KeyPair) -> None:
         house.config.write_text(house.text + "[exporters.at_once]\n")
         house.signal(signal.SIGHUP)
         house.wait_for("its 256 MiB are used up, raise memory_limit")
+        assert signed(house.send())
+
+
+def test_one_that_leaves_no_memory_is_refused_with_the_options_name_too(installed: None, key: KeyPair) -> None:
+    with House(key, exporters="[exporters.keeps_it]\nmemory_limit = 64\n") as house:
+        status, lines = run("check", house.config)
+        assert status == 78
+        assert "its 64 MiB are used up, raise memory_limit" in found_of(lines, "keeps_it")
+        house.wait_for("its 64 MiB are used up, raise memory_limit")
         assert signed(house.send())

@@ -87,7 +87,14 @@ def check_tables(
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     if not text:
-        return [TableFault((name,), "could not be checked; see the line before", refuses=False) for name in tables]
+        return [
+            TableFault(
+                (name,),
+                "cannot be checked: the process that checks exporters was killed or took too long",
+                refuses=False,
+            )
+            for name in tables
+        ]
     return [_fault(entry) for entry in json.loads(text)]
 
 

@@ -41,11 +41,16 @@ def prefer_for_killing() -> None:
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
 
 
+def free_reserve() -> None:
+    """Make room for what has to be done when memory has run out."""
+    _reserve.clear()
+
+
 def memory_advice(error: BaseException) -> str:
     """Return what to do if ``error`` comes from the bound on memory, else an empty text; frees the reserve."""
     if not _limit or not _out_of_memory(error):
         return ""
-    _reserve.clear()
+    free_reserve()
     return f"; its {_limit[-1]} MiB are used up, raise memory_limit in its table if it needs more"
 
 

@@ -26,7 +26,7 @@ from phoenixdkim.exporters.declared import schema_text
 from phoenixdkim.exporters.described import described
 from phoenixdkim.exporters.environment import findings
 from phoenixdkim.exporters.inspection import Inspected, PluginRefused, inspect_plugin
-from phoenixdkim.exporters.memory import limit_memory, prefer_for_killing
+from phoenixdkim.exporters.memory import free_reserve, limit_memory, prefer_for_killing
 from phoenixdkim.exporters.messages import (
     CODEC,
     Check,
@@ -145,6 +145,7 @@ class ExporterHost:
             getattr(self._hook, hook)(**arguments)
         except MemoryError:
             # Nothing a plugin holds can be freed from outside: only a new process is a cure.
+            free_reserve()
             self._context.log.error("%s: out of memory at memory_limit = %d MiB", hook, self._options.memory_limit)
             os._exit(EXIT_SOFTWARE)
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit included
@@ -282,8 +283,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PluginRefused as refused:
         control.send(refused_message(refused.faults))
         return 0
-    except MessageError as error:
-        fault = TableFault((name,), f"{inspected.plugin[:200]}: its metrics can't be described: {error}")
+    except (MessageError, MemoryError) as error:
+        words = described(error) if isinstance(error, MemoryError) else str(error)
+        fault = TableFault((name,), f"plugin '{message.table.get('type') or name}': it cannot be checked: {words}")
         control.send(refused_message([fault]))
         return 0
     context = HostContext(name, inspected, reader, page, log)
@@ -291,6 +293,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _serve(control, ExporterHost(inspected, context, reader, page), context, page, inspected)
     except MessageError:
         return _EXIT_PROTOCOL
+    except MemoryError as error:
+        log.error("%s", described(error))
+        return EXIT_SOFTWARE
 
 
 def _memory_limit(table: Mapping[str, Any]) -> int:
