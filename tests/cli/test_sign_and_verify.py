@@ -183,6 +183,13 @@ def test_not_signed_is_exit_1_with_the_reason(house: Path, call: Call, change: b
     assert errors.startswith(f"phoenixdkim sign: not signed: {reason}")
 
 
+def test_sign_needs_no_macros(house: Path, call: Call) -> None:
+    text = (house / "conf.toml").read_text()
+    for option in ('required_macros = { "{daemon_name}" = ["A"] }', 'trusted_macros = { "{daemon_name}" = ["A"] }'):
+        (house / "conf.toml").write_text(text.replace("[signing]", f"[signing]\n{option}", 1))
+        assert call(MESSAGE, "sign", "-c", f"{house}/conf.toml")[0] == 0
+
+
 def test_faults_of_the_configuration_are_exit_78(house: Path, call: Call) -> None:
     (house / "ed.pem").unlink()
     status, out, errors = call(MESSAGE, "sign", "-c", f"{house}/conf.toml")

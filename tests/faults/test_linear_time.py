@@ -354,7 +354,27 @@ def addresses(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern", [b"(", b"(a)", b'"a"', b'\\"', b"a@b.c,", b"<", b"a:;", b"a ", b" ", b"\r\n ", b"\xff", b"["]
+    "pattern",
+    [
+        b"(",
+        b"(a)",
+        b'"a"',
+        b'\\"',
+        b"\\",
+        b"a@b.c,",
+        b"<",
+        b"<>",
+        b"<@",
+        b"<a@b>",
+        b")",
+        b"\r",
+        b"a:;",
+        b"a ",
+        b" ",
+        b"\r\n ",
+        b"\xff",
+        b"[",
+    ],
 )
 @pytest.mark.parametrize("start", [b"", b'"', b"("])
 def test_from_values(pattern: bytes, start: bytes) -> None:

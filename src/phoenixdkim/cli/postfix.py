@@ -20,13 +20,8 @@ _SECONDS: Final = 10.0
 _PATH: Final = f"/usr/sbin:/usr/local/sbin:{os.defpath}"
 _LOOPBACK: Final = (ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1"))
 _LOCAL_NAMES: Final = ("127.", "localhost:", "[127.", "[::1]:", "::1:")
-_MAIN: Final = (
-    "content_filter",
-    "smtpd_proxy_filter",
-    "smtpd_milters",
-    "non_smtpd_milters",
-    "receive_override_options",
-)
+_FILTERS: Final = ("content_filter", "smtpd_proxy_filter")
+_MAIN: Final = (*_FILTERS, "smtpd_milters", "non_smtpd_milters", "receive_override_options")
 
 Postconf = Callable[[Sequence[str]], str]
 """Runs postconf with these arguments and returns its output; raises OSError if it cannot."""
@@ -42,7 +37,7 @@ class _Service:
 
     @property
     def has_filter(self) -> bool:
-        return bool(self.parameters["content_filter"] or self.parameters["smtpd_proxy_filter"])
+        return any(self.parameters[name] for name in _FILTERS)
 
     def milters(self, parameter: str) -> bool:
         return bool(self.parameters[parameter]) and "no_milters" not in self.parameters["receive_override_options"]
@@ -103,6 +98,8 @@ def _services(postconf: Postconf) -> list[_Service]:
         service, _, parameter = place.strip().rpartition("/")
         if equals and parameter in main:
             overrides.setdefault(service, {})[parameter] = value.strip()
+    if not any(parameters.get(name) for parameters in (main, *overrides.values()) for name in _FILTERS):
+        return []
     found = []
     for line in postconf(["-M"]).splitlines():
         columns = line.split()

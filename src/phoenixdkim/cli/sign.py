@@ -83,7 +83,7 @@ def _policy(loaded: Loaded, key_names: Sequence[str]) -> tuple[Policy | None, li
     policy, _, faults = build(loaded.config, uid_is_root=False, loaded=loaded, key_names=key_names)
     if policy is not None:
         # Who can read the keys may sign; which clients are trusted is for the daemon to decide.
-        policy = dataclasses.replace(policy, trust_authenticated=True, verifying=False)
+        policy = dataclasses.replace(policy, trust_authenticated=True, required_macros={}, verifying=False)
     return policy, [*loaded.faults, *faults]
 
 
