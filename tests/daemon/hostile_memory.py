@@ -9,6 +9,7 @@ import random
 import threading
 from enum import StrEnum
 
+from phoenixdkim.events import MessageProcessed
 from phoenixdkim.hookspecs import hookimpl
 from phoenixdkim.metrics import Kind, MetricSpec
 from phoenixdkim.options import Options
@@ -26,6 +27,8 @@ class Chosen(Options):
     interval: float = 0.2
     how: str = "octets"
     """What is written: ``octets``, ``words``, ``ones``, ``hole`` or ``nothing``."""
+    marker: str = ""
+    """File that says that a predecessor did it already; then nothing is written."""
 
 
 def writable() -> list[tuple[int, mmap.mmap]]:
@@ -77,11 +80,20 @@ class Overwrites:
 
     @hookimpl
     def phoenixdkim_start(self, context):
+        self.context = context
         context.add(PAINTED, {"colour": Colour.RED})
         if context.options.how == "nothing":
             return
+        if context.options.marker:
+            if os.path.exists(context.options.marker):
+                return
+            with open(context.options.marker, "w"):
+                pass
         threading.Thread(target=overwrite, args=(context.options.how,), daemon=True).start()
 
     @hookimpl
     def phoenixdkim_event(self, event, count):
         assert count < 2**32
+        if self.context.options.marker and isinstance(event, MessageProcessed):
+            with open(f"{self.context.options.marker}.events", "a") as file:
+                file.write(f"{count}\n")

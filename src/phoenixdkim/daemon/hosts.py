@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from phoenixdkim.exporters.client import Answer, ExporterClient, Failed, Passed, table_faults
 from phoenixdkim.exporters.messages import Log as LogMessage
-from phoenixdkim.exporters.messages import Severity, TableFault
+from phoenixdkim.exporters.messages import Severity, Started, TableFault
 from phoenixdkim.exporters.page import Page, make_page
 from phoenixdkim.exporters.rate_limit import RateLimit
 from phoenixdkim.exporters.record import RecordWriter
@@ -132,6 +132,7 @@ class Host:
         self._due = 0.0
         self._wanted = False
         self._started = False
+        self._page_is_its_own = False  # until then its predecessor's, in whatever state
         self._violated = False
         self._killed = False
         self._hung_up: float | None = None
@@ -148,6 +149,7 @@ class Host:
         self.client = ExporterClient(control, self.name, time.monotonic)
         self.state = State.CHECKING
         self._since = time.monotonic()
+        self._page_is_its_own = False
         self._violated = False
         self._killed = False
         self._hung_up = None
@@ -237,6 +239,8 @@ class Host:
                 return
             if isinstance(message, LogMessage):
                 self._take_log(message)
+            elif isinstance(message, Started):
+                self._page_is_its_own = True
             elif self.state is not State.CHECKING:
                 # It answered, or was ready to, when it was already asked to stop.
                 continue
@@ -315,10 +319,10 @@ class Host:
             self._violate("closed its control channel")
         elif self.state is State.RUNNING:
             heartbeat = self.store.keep(time.monotonic_ns())
-            if heartbeat is None and not self._violated:
+            if heartbeat is None and self._page_is_its_own and not self._violated:
                 self.store.record.set_up(False)
                 self._violate("overwrote its shared page with invalid values")
-            elif heartbeat is not None and self._silent(max(heartbeat / 1e9, self._since), now) > _HANG:
+            elif self._silent(max((heartbeat or 0) / 1e9, self._since), now) > _HANG:
                 self._log.error(f"exporter '{self.name}' hangs: no sign of life for {_HANG:.0f} s; killed")
                 self._since = now
                 self.kill()
