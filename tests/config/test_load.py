@@ -249,6 +249,14 @@ def test_warnings_do_not_refuse(text: str, start: str) -> None:
     assert read_text(text, "file").config is not None
 
 
+@pytest.mark.parametrize("option", ["remove_authserv_ids = ['mx2.example.com']", "keep_from = ['192.0.2.1']"])
+def test_options_that_are_unused_where_nothing_is_removed(option: str) -> None:
+    forgeable, unused = faults(f"[verifying]\nremove_forged = 'off'\n{option}")
+    assert forgeable.startswith("2: warning: verifying.remove_forged: ")
+    assert unused.startswith("3: warning: verifying." + option.partition(" ")[0] + ": unused: ")
+    assert faults(f"[verifying]\nremove_forged = 'all'\n{option}") == []
+
+
 TWELVE = """\
 [milter]
 sockt = "unix:/run/x.sock"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import cast
 
-from phoenixdkim.dkim.results import Reason
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from phoenixdkim.dkim.results import Algorithm, Reason, UnsignedReason
+from phoenixdkim.dkim.sign import SigningKey
 from phoenixdkim.milter.outcome import DeleteField, InsertField
-from phoenixdkim.policy import Disposition
+from phoenixdkim.milter.session import Client, MessageSession
+from phoenixdkim.policy import Disposition, Policy, SigningTable, parse_pattern
 from requirement import requirement
 from tables.by_hand import HEAD, NAME, message, signed
 from tables.judge import outcome_of
@@ -76,3 +81,29 @@ def test_fields_of_other_names_are_kept_and_not_counted(name: str) -> None:
     assert [edit for edit in outcome.edits if isinstance(edit, DeleteField)] == [
         DeleteField(b"AUTHENTICATION-RESULTS", 1)
     ]
+
+
+class _Broken:
+    """A private key that fails."""
+
+    def sign(self, *_arguments: object) -> bytes:
+        raise ValueError("no signature")
+
+
+@requirement("A06", "A07")
+def test_a_message_whose_keys_fail_loses_what_claims_our_name() -> None:
+    private = cast("Ed25519PrivateKey", _Broken())
+    key = SigningKey("main", b"example.com", b"main", Algorithm.ED25519_SHA256, private)
+    policy = Policy(
+        b"mx.example.org",
+        signing=True,
+        table=SigningTable.of({parse_pattern("*@example.com"): (key,)}),
+        on_internal_error=Disposition.ACCEPT,
+    )
+    session = MessageSession(policy, Client("192.0.2.1", authenticated=True), 0)
+    for name, value in ((b"Authentication-Results", b" mx.example.org; none"), (b"From", b" a@example.com")):
+        session.header(name, value)
+    session.end_of_headers()
+    outcome = session.end_of_message({})
+    assert (outcome.unsigned, outcome.disposition) == (UnsignedReason.SIGNING_ERROR, Disposition.ACCEPT)
+    assert outcome.edits == (DeleteField(b"Authentication-Results", 1),)

@@ -284,6 +284,9 @@ def _verifying(tables: Tables) -> Iterator[Found]:
             f'{shown(value)}: a sender can forge {_FORGEABLE[value]} in your name (RFC 8601 section 5); write "all"',
             Severity.WARNING,
         )
+    for name in ("remove_authserv_ids", "keep_from"):
+        if value == "off" and verifying.get(name):
+            yield ("verifying", name), 'unused: with remove_forged = "off" all fields are kept', Severity.WARNING
 
 
 def _signed_fields(tables: Tables) -> Iterator[Found]:
