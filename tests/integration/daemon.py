@@ -33,6 +33,7 @@ class Daemon:
         verifying_options: lines for the table ``[verifying]``.
         extra: more TOML at the end.
         workers: number of worker processes.
+        authserv_id: our name; empty for the default.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Daemon:
         verifying_options: str = "",
         extra: str = "",
         workers: int = 2,
+        authserv_id: str = AUTHSERV_ID,
     ) -> None:
         self.base = Path(tempfile.mkdtemp(prefix="pdkim-daemon-"))
         self.base.chmod(0o755)
@@ -81,7 +83,7 @@ class Daemon:
             lines += [f'selector = "{key.selector}"', f'file = "{path}"']
         lines += [
             "[verifying]",
-            f'authserv_id = "{AUTHSERV_ID}"',
+            f'authserv_id = "{authserv_id}"',
             verifying_options,
             "[dns]",
             f'zone = "{zone}"',
