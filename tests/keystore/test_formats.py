@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, x25519
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -23,11 +24,15 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 from cryptography.x509.oid import NameOID
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from key_files import ED25519, OTHER, SMALL, Numbers, armour, integer, pem, pkcs8
+from phoenixdkim.dkim.limits import Limits
 from phoenixdkim.dkim.results import Algorithm
 from phoenixdkim.keystore import KeyStoreError, PrivateKey, algorithm_of, public_record
 from phoenixdkim.keystore.formats import decode
+from phoenixdkim.keystore.rsa_numbers import rsa_fault
 
 RSA, ED = Algorithm.RSA_SHA256, Algorithm.ED25519_SHA256
 TRADITIONAL = pem(SMALL, PrivateFormat.TraditionalOpenSSL)
@@ -154,6 +159,8 @@ def test_public_half_that_does_not_match(position: int) -> None:
         (armour(b"\x30\x03\x02\x01\x00"), "damaged"),
         (armour(b"\x30\x84\xff\xff\xff\xff\x02\x01\x00"), "damaged"),
         (armour(b"\x30"), "damaged"),
+        (armour(der(ED25519).replace(b"\x2b\x65\x70", b"\x2b\x65\x71")), "damaged"),  # Ed448 of a wrong length
+        (armour(der(ED25519).replace(b"\x2b\x65\x70", b"\x2b\x65\x6f")), "damaged"),  # X448 of a wrong length
         (der(pem(SMALL)), "openssl pkey -inform DER -in /k -out NEW"),
         (der(TRADITIONAL), "openssl pkey -inform DER -in /k -out NEW"),
         (der(certificate()), "certificate"),
@@ -222,3 +229,55 @@ def test_keys_of_openssh(tmp_path: Path, kind: str, passphrase: str) -> None:
 def test_encrypted_pkcs12_names_its_command() -> None:
     data = pkcs12.serialize_key_and_certificates(None, SMALL, None, None, BestAvailableEncryption(b"x"))
     assert "PKCS#12" in fault(data) and "openssl pkcs12 -in /k" in fault(data)
+
+
+SEEDS = [
+    ED25519,
+    pem(SMALL),
+    TRADITIONAL,
+    PUBLIC,
+    RSPAMD,
+    RSPAMD_SEED,
+    der(pem(SMALL)),
+    der(TRADITIONAL),
+    der(ED25519),
+    base64.b64encode(der(pem(SMALL))),
+    pem(SMALL, PrivateFormat.OpenSSH),
+    pem(SMALL, password=b"x"),
+    pem(SMALL) + ED25519,
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(SEEDS), st.data())
+def test_any_change_is_an_error_or_a_key(seed: bytes, data: st.DataObject) -> None:
+    """Whatever becomes of a file, reading it ends with a message or a key whose numbers were judged."""
+    octets = bytearray(seed)
+    for _ in range(data.draw(st.integers(0, 4))):
+        at = data.draw(st.integers(0, len(octets)))
+        end = at + data.draw(st.sampled_from([0, 1, 2, 8, 64, 4096]))
+        octets[at:end] = data.draw(
+            st.binary(max_size=8) | st.sampled_from([b"\n", b"-----BEGIN ", b"\x02\x01\x01", b"="])
+        )
+    try:
+        key = decode("/k", bytes(octets))
+    except KeyStoreError as error:
+        assert error.fault.message
+        return
+    if isinstance(key, RSAPrivateKey):
+        rsa_fault(key, Limits())
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from([der(pem(SMALL)), der(TRADITIONAL), der(ED25519)]), st.data())
+def test_any_change_of_the_numbers_is_noticed(seed: bytes, data: st.DataObject) -> None:
+    """One octet of the DER is another: refused, or the same key, or another Ed25519 seed."""
+    at = data.draw(st.integers(0, len(seed) - 1))
+    octets = bytearray(seed)
+    octets[at] ^= data.draw(st.integers(1, 255))
+    try:
+        key = decode("/k", armour(bytes(octets)))
+    except KeyStoreError:
+        return
+    if isinstance(key, RSAPrivateKey):
+        assert rsa_fault(key, Limits()) or same(key, SMALL)

@@ -19,7 +19,7 @@ import shlex
 import sys
 from typing import Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
@@ -170,7 +170,7 @@ def _from_der(path: str, der: bytes) -> PrivateKey:
         key = load_der_private_key(der, password=None, unsafe_skip_rsa_key_validation=True)
     except TypeError as error:
         raise KeyStoreError(path, "the key is encrypted, and a daemon cannot ask for a passphrase") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, InternalError) as error:
         raise KeyStoreError(path, "the key is damaged, or of an unknown type") from error
     if not isinstance(key, (RSAPrivateKey, Ed25519PrivateKey)):
         kind = type(key).__name__.strip("_").removesuffix("PrivateKey")
