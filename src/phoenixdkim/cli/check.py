@@ -53,7 +53,7 @@ def check(path: str) -> tuple[Loaded, tuple[Fault, ...]]:
     """All faults of a file, its keys and its exporters."""
     root = os.geteuid() == 0
     supervisor = _supervisor(path)
-    loaded = read(path, partial(check_tables, supervisor=supervisor))
+    loaded = read(path, partial(check_tables, supervisor=supervisor, environment=True))
     faults = list(loaded.faults)
     # Keys and users are looked at even when other parts have faults: everything is told at once.
     faults += check_parts(loaded, uid_is_root=root)

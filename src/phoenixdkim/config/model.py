@@ -214,7 +214,7 @@ class Milter(Table):
 
     socket: Annotated[str, AfterValidator(_socket)] = "unix:/run/phoenixdkim/milter.sock"
     """Where the MTA connects: ``unix:/path``, ``inet:port@address``, ``inet:port@[IPv6 address]``, or ``systemd`` for
-    a socket passed by a socket unit. A change takes a restart."""
+    a socket passed by a socket unit. An IPv6 address is for IPv6 only, ``[::]`` too. A change takes a restart."""
     socket_mode: Annotated[str, AfterValidator(_mode)] = "0660"
     """Permissions of a unix socket, in octal. A change takes a restart."""
     socket_group: str = ""
@@ -501,4 +501,5 @@ class Config(Table):
     limits: LimitsTable = LimitsTable()
     dns: Dns = Dns()
     exporters: dict[str, dict[str, object]] = Field(default_factory=dict)
-    """Exporters by name, each a table ``[exporters.NAME]``; which options it has is the exporter's own matter."""
+    """Exporters by name, up to 100, each a table ``[exporters.NAME]``; the exporter defines its options. A date is not
+    accepted as a value: write it as text."""

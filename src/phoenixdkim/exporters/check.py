@@ -47,6 +47,7 @@ def check_tables(
     rules: Rules | None = None,
     supervisor: int = 0,
     timeout: float = CHECK_TIMEOUT,
+    environment: bool = False,
 ) -> list[TableFault]:
     """What is wrong with these ``[exporters.NAME]`` tables and their plugins; empty when nothing is.
 
@@ -58,6 +59,7 @@ def check_tables(
         rules: if we are root, plugins run as the users that they would have under a daemon; None: as root.
         supervisor: pid of the daemon that runs with these tables, 0 for none: the users of its exporters are taken.
         timeout: seconds for all of them.
+        environment: whether exporters look for what this host lacks, too; each finding is a fault that does not refuse.
     """
     if not tables:
         return []
@@ -72,7 +74,7 @@ def check_tables(
             adopt_orphans()
             hide_memory()
             if os.getppid() == parent:
-                found = _check(tables, rules, supervisor, timeout)
+                found = _check(tables, rules, supervisor, timeout, environment)
                 end_children()
                 with os.fdopen(writing, "w") as report:
                     json.dump([asdict(fault) for fault in found], report)
@@ -116,7 +118,11 @@ def _fault(entry: dict[str, Any]) -> TableFault:
 
 
 def _check(
-    tables: Mapping[str, Mapping[str, object]], rules: Rules | None, supervisor: int, timeout: float
+    tables: Mapping[str, Mapping[str, object]],
+    rules: Rules | None,
+    supervisor: int,
+    timeout: float,
+    environment: bool,
 ) -> list[TableFault]:
     faults: list[TableFault] = []
     users: dict[str, Identity] = {}
@@ -135,7 +141,7 @@ def _check(
         pid, control = spawn(reading, page, users.get(name), idle=False)
         os.close(page)
         client = ExporterClient(control, name)
-        client.check(table, environment=True)
+        client.check(table, environment)
         waiting[client] = pid
     os.close(reading)
     os.close(ledger.fd)
