@@ -6,7 +6,7 @@ inactive one of two banks, then stores the bank's number: a reader sees all of a
 the writer was killed inside it. All numbers are unsigned 64-bit integers; durations are in nanoseconds.
 
     header | stripe 0 (supervisor) | stripe 1 | ... | stripe N
-    stripe: number of the bank, owner's pid, heartbeat, sessions, ring head | bank 0 | bank 1 | ring
+    stripe: number of the bank, sessions, ring head | bank 0 | bank 1 | ring
 
 The *ring* holds raw measures for exporters that send single values; it is written only while the header says that
 one of them wants it.
@@ -30,7 +30,7 @@ from phoenixdkim import metrics
 from phoenixdkim.events import Event, event_types
 from phoenixdkim.metrics import Constant, Family, HistogramSample, Kind, MetricSpec, Sample
 
-_MAGIC: Final = int.from_bytes(b"PhxDKIM1", "little")
+_MAGIC: Final = int.from_bytes(b"PhxDKIM2", "little")
 _HEADER_WORDS: Final = 512
 _STRIPE_HEADER_WORDS: Final = 8
 MAX_WORKERS: Final = 64
@@ -49,11 +49,10 @@ _TRIES: Final = 1000
     _H_SAMPLES_WANTED,
     _H_RELOAD_SUCCESS,
     _H_RELOAD_TIMESTAMP,
-    _H_LIVE_GENERATION,
     _H_STARTED,
-) = range(8)
+) = range(7)
 # Words of a stripe's header.
-_S_BANK, _S_OWNER, _S_HEARTBEAT, _S_SESSIONS, _S_RING_HEAD = range(5)
+_S_BANK, _S_SESSIONS, _S_RING_HEAD = range(3)
 
 # Seals of memfd_create(2); the fcntl module of some interpreters lacks the names.
 _F_ADD_SEALS: Final = getattr(fcntl, "F_ADD_SEALS", 1033)
@@ -231,14 +230,6 @@ class LedgerReader:
         columns = zip(*(self.stripe_totals(s) for s in used), strict=True)
         return [min(sum(column), MAX_TOTAL) for column in columns]
 
-    def owner(self, stripe: int) -> int:
-        """Pid of the stripe's writer, 0 when it has none."""
-        return self._words[self._base(stripe) + _S_OWNER]
-
-    def heartbeat(self, stripe: int) -> int:
-        """Monotonic nanoseconds at which the writer last showed that it lives."""
-        return self._words[self._base(stripe) + _S_HEARTBEAT]
-
     def sessions(self) -> int:
         """Sessions that are open now."""
         return sum(self._words[self._base(s) + _S_SESSIONS] for s in range(STRIPES))
@@ -257,11 +248,6 @@ class LedgerReader:
     def started(self) -> float:
         """Unix time in seconds at which the ledger was made."""
         return self._words[_H_STARTED] / 1e9
-
-    @property
-    def live_generation(self) -> int:
-        """Number of the generation that takes new connections."""
-        return self._words[_H_LIVE_GENERATION]
 
     def ring_heads(self) -> list[int]:
         """Number of raw measures ever written, by stripe."""
@@ -329,15 +315,11 @@ class StripeWriter:
                     words[entry] = LAYOUT.slot_of[event]
                     words[entry + 1] = nanoseconds
                     head += 1
-                words[base + _S_RING_HEAD] = head
-            number = words[base + _S_BANK] + 1
+                words[base + _S_RING_HEAD] = head & MAX_TOTAL
+            number = (words[base + _S_BANK] + 1) & MAX_TOTAL
             self._banks[number & 1][:] = self._view
             with self._barrier:
                 words[base + _S_BANK] = number
-
-    def beat(self, now_ns: int) -> None:
-        """Show that this process lives; ``now_ns`` is monotonic."""
-        self._words[self._base + _S_HEARTBEAT] = now_ns
 
     def set_sessions(self, count: int) -> None:
         """Set the gauge of open sessions."""
@@ -362,20 +344,9 @@ class Ledger(LedgerReader):
         """A writer for ``stripe`` that goes on from its totals."""
         return StripeWriter(self._words, self._base(stripe), _H_SAMPLES_WANTED)
 
-    def claim(self, stripe: int, pid: int) -> None:
-        """Note who writes ``stripe``."""
-        self._words[self._base(stripe) + _S_OWNER] = pid
-
     def release(self, stripe: int) -> None:
-        """Free a stripe after its writer was reaped: totals stay, gauges go."""
-        base = self._base(stripe)
-        self._words[base + _S_OWNER] = 0
-        self._words[base + _S_SESSIONS] = 0
-        self._words[base + _S_HEARTBEAT] = 0
-
-    def set_live_generation(self, number: int) -> None:
-        """Tell workers that have lost their leader which generation takes new connections."""
-        self._words[_H_LIVE_GENERATION] = number
+        """Free a stripe after its writer has ended: totals stay, gauges go."""
+        self._words[self._base(stripe) + _S_SESSIONS] = 0
 
     def want_samples(self, wanted: bool) -> None:
         """Whether workers keep raw measures."""

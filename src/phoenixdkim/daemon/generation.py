@@ -151,7 +151,6 @@ class Leader:
             finally:
                 os._exit(EXIT_SOFTWARE)
         theirs.close()
-        self.ledger.claim(stripe, pid)
         self.workers[pid] = _Worker(pid, ours, stripe, time.monotonic())
         self.control.send(Workers(tuple(self.workers)))
 

@@ -86,7 +86,6 @@ class Supervisor:
         signal.set_wakeup_fd(self._children.wakeup, warn_on_full_buffer=False)
         adopt_orphans()
         hide_memory()
-        self._ledger.claim(0, os.getpid())
         try:
             data = read_source(self._path).data
         except SourceError as error:

@@ -68,7 +68,6 @@ def run_worker(
         supervisor: pid of the supervisor.
     """
     ignore_all()
-    ledger.claim(stripe, os.getpid())
     writer = ledger.writer(stripe)
     resolver = Resolver(setting.resolver, setting.policy.limits)
     engine = Engine(setting.policy, resolver, writer, log, setting.engine)
