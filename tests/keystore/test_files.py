@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from key_files import ED25519, private_directory, written
 from phoenixdkim.keystore import KeyStoreError, Permissions, load_private_key
 from phoenixdkim.keystore import files as files_module
-from phoenixdkim.keystore.files import read_key_file
+from phoenixdkim.keystore.files import KeyFile, KeyFiles
 
 OWNERS = frozenset((os.getuid(),))
 STRICT, WARN, OFF = Permissions.STRICT, Permissions.WARN, Permissions.OFF
@@ -30,6 +31,11 @@ def fault(path: Path | str, permissions: Permissions = STRICT, owners: frozenset
         load_private_key(str(path), permissions=permissions, owners=owners)
     assert str(caught.value) == str(caught.value.fault)
     return str(caught.value)
+
+
+def read_key_file(path: str, owners: frozenset[int]) -> KeyFile:
+    with KeyFiles(owners) as files:
+        return files.read(path)
 
 
 def loads(path: Path | str) -> None:
@@ -273,3 +279,52 @@ def test_f2_what_is_no_file(keys: Path) -> None:
     for empty in (b"", b"\n", b" \r\n\t"):
         assert "is empty" in fault(written(keys / "empty", empty))
     assert fault("/" + "x" * 300).endswith("File name too long")
+
+
+def test_one_after_the_other_is_as_each_alone(keys: Path, tmp_path: Path) -> None:
+    """Directories stay open between files; what was met on the way to one must not count for the next."""
+    for name in ("a", "a/b", "a/b/c", "d", "open", "open/e"):
+        (keys / name).mkdir(mode=0o700)
+    (keys / "open").chmod(0o777)
+    places = ("k", "a/k", "a/b/k", "a/b/c/k", "d/k", "open/k", "open/e/k")
+    for number, place in enumerate(places):
+        written(keys / place, b"%d" % number, 0o644 if number == 2 else 0o600)
+    for name, target in (
+        ("a/up", "../d/k"),
+        ("a/b/through", "../../open/e/../../d/k"),
+        ("d/absolute", f"{keys}/a/b/c/k"),
+        ("to_b", "a/b"),
+        ("open/link", "../a/k"),
+        ("a/b/c/loop", "loop"),
+        ("a/b/c/gone", "nowhere/k"),
+    ):
+        (keys / name).symlink_to(target)
+    names = [
+        *places,
+        "a/up",
+        "a/b/through",
+        "d/absolute",
+        "to_b/k",
+        "to_b/c/k",
+        "open/link",
+        "a/b/c/loop",
+        "a/b/c/gone",
+    ]
+    paths = [f"{keys}/{name}" for name in [*names, "none", "a/none/k", "a", "a/../d/k", "./a//b/k", "k/x"]]
+
+    def outcome(files: KeyFiles, path: str) -> object:
+        try:
+            found = files.read(path)
+        except KeyStoreError as error:
+            return str(error)
+        return found.data, found.faults, set(found.directories)
+
+    alone = {}
+    for path in paths:
+        with KeyFiles(OWNERS) as files:
+            alone[path] = outcome(files, path)
+    assert len({str(result) for result in alone.values()}) > 12
+    with KeyFiles(OWNERS) as files:
+        for seed in range(40):
+            for path in random.Random(seed).sample(paths, len(paths)):
+                assert outcome(files, path) == alone[path], path

@@ -65,28 +65,28 @@ def load_keys(
         names: keys to load; None for all.
         progress: is called with the name of each key before it is loaded, and with an empty one at the end.
     """
-    store = KeyStore(config.signing.key_permissions, owners, Limits(**config.limits.model_dump()), identities)
     usable: dict[str, SigningKey] = {}
     missing: dict[str, str] = {}
     faults: list[Fault] = []
-    for name, key in config.keys.items():
-        if names is not None and name not in names:
-            continue
-        progress(name)
-        try:
-            found = store.load(key.file)
-        except KeyStoreError as error:
-            missing[name] = str(error.fault)
-            continue
-        faults += [loaded.fault(_path(name), str(warning), Severity.WARNING) for warning in found.warnings]
-        usable[name] = SigningKey(
-            name,
-            ascii_domain(key.domain),
-            ascii_domain(key.selector),
-            algorithm_of(found.private),
-            found.private,
-            first=found.first,
-        )
+    with KeyStore(config.signing.key_permissions, owners, Limits(**config.limits.model_dump()), identities) as store:
+        for name, key in config.keys.items():
+            if names is not None and name not in names:
+                continue
+            progress(name)
+            try:
+                found = store.load(key.file)
+            except KeyStoreError as error:
+                missing[name] = str(error.fault)
+                continue
+            faults += [loaded.fault(_path(name), str(warning), Severity.WARNING) for warning in found.warnings]
+            usable[name] = SigningKey(
+                name,
+                ascii_domain(key.domain),
+                ascii_domain(key.selector),
+                algorithm_of(found.private),
+                found.private,
+                first=found.first,
+            )
     progress("")
     if config.signing.on_missing_key is OnMissingKey.REFUSE:
         faults += [loaded.fault(_path(name), message) for name, message in missing.items()]

@@ -14,7 +14,7 @@ import shlex
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Self
 
 from phoenixdkim.keystore.faults import KeyFault, KeyStoreError
 
@@ -54,62 +54,101 @@ class _Replaced(Exception):
     """The file was replaced between the check and the opening."""
 
 
-def read_key_file(path: str, owners: frozenset[int]) -> KeyFile:
-    """Read a key file and check who can read or replace it.
+@dataclass(frozen=True, slots=True)
+class _Directory:
+    """An open directory.
 
-    Args:
-        path: absolute path; symbolic links are followed.
-        owners: user ids that may own the file and what leads to it; root always may.
-
-    Raises:
-        KeyStoreError: the file cannot be read, or is not a regular file of a key's size.
+    Attributes:
+        descriptor: opened with O_PATH.
+        path: without links.
+        status: when it was opened.
+        fault: the first error of the directories from the root to this one, itself not included.
     """
-    if not path.startswith("/") or "\0" in path:
-        raise KeyStoreError(path.replace("\0", "?"), "not an absolute path; write the full path of the key file")
-    for _ in range(_ATTEMPTS):
-        way = _Way(path, owners)
-        try:
-            return way.read()
-        except _Replaced:
-            continue
-        finally:
-            way.close()
-    raise KeyStoreError(path, "the file is replaced again and again while it is opened; try again")
+
+    descriptor: int
+    path: str
+    status: os.stat_result
+    fault: KeyFault | None
+
+    def entry(self, name: str) -> str:
+        """Return the path of what is in it."""
+        return f"/{name}" if self.path == "/" else f"{self.path}/{name}"
+
+
+class KeyFiles:
+    """Reads key files; directories that they share are opened and checked once."""
+
+    def __init__(self, owners: frozenset[int]) -> None:
+        """Read nothing yet.
+
+        Args:
+            owners: user ids that may own files and what leads to them; root always may.
+        """
+        self._owners = owners
+        self._chain: list[_Directory] = []
+        """The directories from the root to that of the last file."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all directories."""
+        while self._chain:
+            os.close(self._chain.pop().descriptor)
+
+    def read(self, path: str) -> KeyFile:
+        """Read a key file and check who can read or replace it.
+
+        Args:
+            path: absolute path; symbolic links are followed.
+
+        Raises:
+            KeyStoreError: the file cannot be read, or is not a regular file of a key's size.
+        """
+        if not path.startswith("/") or "\0" in path:
+            raise KeyStoreError(path.replace("\0", "?"), "not an absolute path; write the full path of the key file")
+        for _ in range(_ATTEMPTS):
+            try:
+                return _Way(path, self._owners, self._chain).read()
+            except _Replaced:
+                self.close()
+        raise KeyStoreError(path, "the file is replaced again and again while it is opened; try again")
 
 
 class _Way:
-    """The way from the root directory to one key file."""
+    """The way from the root directory to one key file.
 
-    def __init__(self, path: str, owners: frozenset[int]) -> None:
+    ``chain`` has the open directories from the root to the current one. None of their paths has a link in it, so those
+    that the next path begins with serve it too.
+    """
+
+    def __init__(self, path: str, owners: frozenset[int], chain: list[_Directory]) -> None:
         self._path = path
         self._owners = owners
-        self._open: list[tuple[int, str]] = []
-        """Descriptors and paths of the directories from the root to the current one."""
+        self._chain = chain
         self._directories: dict[str, os.stat_result] = {}
         self._fault: KeyFault | None = None
         self._link = ""
         """The last link followed, with its target, for messages."""
 
-    def close(self) -> None:
-        while self._open:
-            os.close(self._open.pop()[0])
-
     def read(self) -> KeyFile:
-        self._enter(os.open("/", _COMPONENT | os.O_DIRECTORY), "/")
-        pending = _components(self._path)
+        pending = self._start()
         links = 0
         while pending:
             part = pending.pop()
             if part == "..":
-                if len(self._open) > 1:
-                    os.close(self._open.pop()[0])
+                if len(self._chain) > 1:
+                    os.close(self._chain.pop().descriptor)
                 continue
-            directory = self._open[-1][1]
-            entry = f"/{part}" if directory == "/" else f"{directory}/{part}"
+            entry = self._chain[-1].entry(part)
             descriptor = self._look_up(part, entry)
             try:
                 status = os.fstat(descriptor)
-                self._fault = self._fault or self._replaceable(entry, status)
+                fault = self._replaceable(entry, status)
+                self._fault = self._fault or fault
                 if stat.S_ISLNK(status.st_mode):
                     links += 1
                     target = os.readlink("", dir_fd=descriptor)
@@ -120,10 +159,11 @@ class _Way:
                             f"more than {_MAX_LINKS} symbolic links, the last is {self._link}; is it a loop?",
                         )
                     if target.startswith("/"):
-                        self._leave_to_root()
+                        self._shorten(1)
                     pending.extend(_components(target))
                 elif stat.S_ISDIR(status.st_mode) and pending:
-                    self._enter(descriptor, entry, status)
+                    # Not the fault of the way: a link that led here is not part of this directory's path.
+                    self._enter(_Directory(descriptor, entry, status, self._chain[-1].fault or fault))
                     descriptor = -1
                 elif pending:
                     raise KeyStoreError(self._path, f"{entry} is not a directory{self._reached()}")
@@ -134,20 +174,39 @@ class _Way:
                     os.close(descriptor)
         raise KeyStoreError(self._path, f"is a directory{self._reached()}; name a regular file")
 
-    def _enter(self, descriptor: int, path: str, status: os.stat_result | None = None) -> None:
-        self._open.append((descriptor, path))
-        self._directories[path] = status or os.fstat(descriptor)
+    def _start(self) -> list[str]:
+        """Keep the directories that this path begins with; returns the other components, the first one last."""
+        pending = _components(self._path)
+        kept = 1
+        while (
+            kept < len(self._chain)
+            and len(pending) > 1
+            and self._chain[kept - 1].entry(pending[-1]) == self._chain[kept].path
+        ):
+            pending.pop()
+            kept += 1
+        self._shorten(kept)
+        if not self._chain:
+            root = os.open("/", _COMPONENT | os.O_DIRECTORY)
+            self._chain.append(_Directory(root, "/", os.fstat(root), None))
+        self._directories.update((directory.path, directory.status) for directory in self._chain)
+        self._fault = self._chain[-1].fault
+        return pending
 
-    def _leave_to_root(self) -> None:
-        while len(self._open) > 1:
-            os.close(self._open.pop()[0])
+    def _enter(self, directory: _Directory) -> None:
+        self._chain.append(directory)
+        self._directories[directory.path] = directory.status
+
+    def _shorten(self, length: int) -> None:
+        while len(self._chain) > length:
+            os.close(self._chain.pop().descriptor)
 
     def _reached(self) -> str:
         return f" (reached by the link {self._link})" if self._link else ""
 
     def _look_up(self, part: str, entry: str) -> int:
         try:
-            return os.open(part, _COMPONENT, dir_fd=self._open[-1][0])
+            return os.open(part, _COMPONENT, dir_fd=self._chain[-1].descriptor)
         except FileNotFoundError as error:
             if self._link:
                 message = f"dangling symbolic link {self._link}: {entry} does not exist; correct the link"
@@ -157,7 +216,7 @@ class _Way:
                 message = f"there is no such file ({entry} does not exist); make a key or correct the path"
             raise KeyStoreError(self._path, message) from error
         except PermissionError as error:
-            directory = self._open[-1][1]
+            directory = self._chain[-1].path
             message = f"user id {os.geteuid()} may not search the directory {directory}; change its group or mode"
             raise KeyStoreError(self._path, message) from error
         except OSError as error:
@@ -170,7 +229,7 @@ class _Way:
             message = f"is {_KINDS.get(kind, 'a special file')}{self._reached()}; name a regular file"
             raise KeyStoreError(self._path, message)
         try:
-            descriptor = os.open(part, _REGULAR, dir_fd=self._open[-1][0])
+            descriptor = os.open(part, _REGULAR, dir_fd=self._chain[-1].descriptor)
         except PermissionError as error:
             message = f"user id {os.geteuid()} may not read it{self._reached()}"
             raise KeyStoreError(self._path, message) from error
@@ -212,8 +271,7 @@ class _Way:
 
     def _replaceable(self, path: str, status: os.stat_result) -> KeyFault | None:
         """The error of the current directory: others can replace ``path``, which lies in it."""
-        directory = self._open[-1][1]
-        found = self._directories[directory]
+        directory, found = self._chain[-1].path, self._chain[-1].status
         mode = stat.S_IMODE(found.st_mode)
         if not self._trusts(found.st_uid):
             return KeyFault(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from phoenixdkim.dkim.limits import Limits
 from phoenixdkim.dkim.sign import FirstSignature
 from phoenixdkim.keystore.faults import KeyFault, KeyStoreError, Permissions
-from phoenixdkim.keystore.files import read_key_file
+from phoenixdkim.keystore.files import KeyFiles
 from phoenixdkim.keystore.formats import PrivateKey, decode
 from phoenixdkim.keystore.identities import Identities
 from phoenixdkim.keystore.rsa_numbers import rsa_fault
@@ -32,7 +33,7 @@ class LoadedKey:
 
 
 class KeyStore:
-    """Loads key files."""
+    """Loads key files; a context, in which directories stay open."""
 
     def __init__(
         self, permissions: Permissions, owners: frozenset[int], limits: Limits, identities: Identities | None = None
@@ -47,10 +48,16 @@ class KeyStore:
         """
         self._identities = Identities() if identities is None else identities
         self._permissions = permissions
-        self._owners = owners
+        self._files = KeyFiles(owners)
         self._limits = limits
         self._paths: dict[str, LoadedKey | KeyStoreError] = {}
         self._contents: dict[bytes, tuple[PrivateKey, FirstSignature]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._files.close()
 
     def load(self, path: str) -> LoadedKey:
         """Return the key in a file; the file is read at the first call for its path.
@@ -72,7 +79,7 @@ class KeyStore:
     def _load(self, path: str) -> LoadedKey:
         # Before the file is read: what is replaced in between looks changed at the next comparison.
         self._identities.add_file(path)
-        file = read_key_file(path, self._owners)
+        file = self._files.read(path)
         self._identities.add_directories(file.directories)
         if file.faults and self._permissions is Permissions.STRICT:
             raise KeyStoreError(file.faults[0].path, file.faults[0].message)
@@ -99,5 +106,6 @@ def load_private_key(
     Raises:
         KeyStoreError: the key cannot be used.
     """
-    loaded = KeyStore(permissions, owners, Limits(min_rsa_bits=min_rsa_bits)).load(path)
+    with KeyStore(permissions, owners, Limits(min_rsa_bits=min_rsa_bits)) as store:
+        loaded = store.load(path)
     return loaded.private, loaded.warnings
