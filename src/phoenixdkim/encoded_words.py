@@ -32,9 +32,9 @@ _MODULES: Final = {module.name: module.name for module in pkgutil.iter_modules(e
 _CODECS: Final = {**_MODULES, **encodings.aliases.aliases}
 """Codecs by the labels that Python's email package takes. Only these are looked up: the label of a message may be
 anything, and the interpreter remembers each that it was asked for."""
-_OTHER_CODECS: Final = ("cp037", "utf_7", "utf_16_be", "utf_16_le")
-"""How an unknown charset may read, apart from ASCII and its supersets: EBCDIC, UTF-7, UTF-16 and UTF-32. Letters and
-digits are the same in all EBCDIC code pages."""
+_OTHER_CODECS: Final = ("cp037", "iso2022_jp", "utf_7", "utf_16_be", "utf_16_le")
+"""How an unknown charset may read, apart from ASCII and its supersets: EBCDIC, ISO 2022, UTF-7, UTF-16 and UTF-32.
+Letters and digits are the same in all EBCDIC code pages."""
 _VALID_ESCAPE: Final = re.compile(rb"(\\(?:[\n\\'\"abfnrtvxuUN]|[0-3][0-7]{2}|[0-7]{1,2}(?![0-7])))|\\")
 """Of Python's escapes; for another one the interpreter writes a warning."""
 
@@ -100,7 +100,8 @@ def _split(value: bytes, end_of: re.Pattern[bytes]) -> list[bytes | _Word]:
 
 def _word(label: bytes, encoding: bytes, text: bytes) -> _Word:
     name = label.partition(b"*")[0].decode("ascii", "replace").strip().lower()
-    codec = _CODECS.get(encodings.normalize_encoding(name))
+    name = encodings.normalize_encoding(name)
+    codec = _CODECS.get(name) or _CODECS.get(name.replace(".", "_"))
     if encoding in b"qQ":
         octets = _ESCAPED.sub(lambda match: bytes((int(match[1], 16),)), text.replace(b"_", b" "))
         return _Word(codec, (octets,) * 3)

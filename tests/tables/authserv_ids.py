@@ -75,6 +75,8 @@ ENCODED: Final = {
     "EBCDIC": _q(_in("cp037"), b"cp037") + _PASS,
     "EBCDIC under another name": _b(_in("cp037"), b"EBCDIC-US") + _PASS,
     "ISO-2022 with an escape inside": _q(b"mx\x1b(B.example.com", b"iso-2022-jp") + _PASS,
+    "ISO-2022 under another name": _q(b"mx\x1b(B.example.com", b"iso.2022-jp") + _PASS,
+    "ISO-2022 under a third name": _q(b"mx\x1b(B.example.com", b"x-2022") + _PASS,
     "three charsets": _b(b"mx.") + b" " + _q(b"example.", b"x-unknown") + b" " + _b(b"\0c\0o\0m", b"utf-16be") + _PASS,
     "full-width letters": _q("\uff4d\uff58.example.com".encode()) + _PASS,
     "a soft hyphen": _q("mx.exa\xadmple.com".encode()) + _PASS,
