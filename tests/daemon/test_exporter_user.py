@@ -90,6 +90,8 @@ def test_the_tables_user_is_taken_by_name_and_by_number(installed, key):
     named = tables("one", more='user = "nobody"\n') + tables("two", more='user = "60999"\n')
     with House(key, exporters=named) as house:
         assert sorted(users(house).values()) == [(60999, 60999), (65534, 65534)]
+        house.wait_for("exporter 'one' runs as user id 65534")
+        house.wait_for("exporter 'two' runs as user id 60999")
 
 
 @pytest.mark.parametrize(
@@ -166,3 +168,18 @@ def test_a_class_that_sets_what_the_core_reads_is_refused_and_never_was_root(ins
             assert any(f"class Greedy: option '{option}' is the core's" in line for line in lines)
             house.wait_for(f"class Greedy: option '{option}' is the core's")
         assert not any("loaded as 0" in line for line in [*lines, *house.log().splitlines()])
+
+
+def test_an_exporter_gives_up_an_id_that_the_workers_get(installed, key):
+    with House(key, exporters=tables("one", "two")) as house:
+        before = {uid for uid, _ in users(house).values()}
+        taken = min(before)
+        house.config.write_text(house.text.replace('user = "daemon"', f'user = "{taken}"'))
+        os.chown(house.key_file, taken, taken)
+        house.signal(signal.SIGHUP)
+        house.wait_for("reloaded")
+        eventually(
+            "other ids", lambda: len(users(house)) == 2 and taken not in {uid for uid, _ in users(house).values()}
+        )
+        assert before - {taken} < {uid for uid, _ in users(house).values()}
+        assert signed(house.send())

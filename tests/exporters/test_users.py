@@ -12,7 +12,16 @@ import sys
 import pytest
 
 from phoenixdkim.exporters import users
-from phoenixdkim.exporters.users import DEFAULT_UIDS, Identity, Rules, assign, identity, parse_uids, uids_in_use
+from phoenixdkim.exporters.users import (
+    DEFAULT_UIDS,
+    Identity,
+    Rules,
+    assign,
+    identity,
+    may_stay,
+    parse_uids,
+    uids_in_use,
+)
 
 UIDS = parse_uids(DEFAULT_UIDS)
 RULES = Rules("daemon", UIDS)
@@ -186,3 +195,16 @@ def test_processes_of_others_are_seen_and_our_own_are_not() -> None:
             assert 60999 not in uids_in_use(process.pid)
         finally:
             process.send_signal(signal.SIGKILL)
+
+
+def test_one_stays_unless_its_user_or_group_is_the_workers(accounts: Accounts) -> None:
+    ours = Identity(60706, 60706, "60706")
+    accounts.users |= {"same": (60706, 5), "group": (5, 60706), "other": (5, 5)}
+    assert [may_stay(ours, Rules(name, UIDS)) for name in ("same", "group", "other", "60706", "missing")] == [
+        False,
+        False,
+        True,
+        False,
+        True,
+    ]
+    assert may_stay(None, Rules("same", UIDS))

@@ -133,6 +133,7 @@ class Host:
         self._wanted = False
         self._started = False
         self._page_is_its_own = False  # until then its predecessor's, in whatever state
+        self._user_told = False
         self._violated = False
         self._killed = False
         self._hung_up: float | None = None
@@ -174,6 +175,10 @@ class Host:
             self._since = time.monotonic()
             self._started = True
             self.store.record.set_up(True)
+            if isinstance(self.run_as, Identity) and not self._user_told:
+                # Whoever gives it a directory or a socket needs to know.
+                self._user_told = True
+                self._log.line(Level.INFO, f"exporter '{self.name}' runs as user id {self.run_as.uid}")
             self._require(self.client.start())
 
     def tell_peers(self, peers: Mapping[str, PageStore]) -> None:

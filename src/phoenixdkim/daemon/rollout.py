@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 from phoenixdkim.config.load import read_octets
 from phoenixdkim.config.source import PATIENCE, Completeness, QuietPeriod, SourceError, read_source
@@ -21,9 +21,9 @@ from phoenixdkim.daemon.control_messages import ReloadResult, Verdict
 from phoenixdkim.daemon.generations import Generation
 from phoenixdkim.daemon.hosts import Host
 from phoenixdkim.daemon.listening import ListeningSocket
-from phoenixdkim.daemon.messages import Settings, lines_for_message
+from phoenixdkim.daemon.messages import Loaded, Settings, lines_for_message
 from phoenixdkim.daemon.notify import Notifier
-from phoenixdkim.exporters.users import Rules, parse_uids
+from phoenixdkim.exporters.users import Rules, may_stay, parse_uids
 from phoenixdkim.keystore.identities import unchanged
 from phoenixdkim.ledger import Ledger
 from phoenixdkim.log import Log
@@ -250,13 +250,19 @@ class Rollout:
                 self._refuse(attempt, [*(f"{self._path}: {line}" for line in found), ACCEPT])
                 return
             tables = generation.loaded.exporters
-            stay = self._staying(tables)
+            stay = self._staying(generation.loaded)
             new = {name: table for name, table in tables.items() if name not in stay}
             self._children.spawn_candidates(new, exporter_rules(generation.loaded.settings), self._log)
         attempt.step = _Step.EXPORTERS
 
-    def _staying(self, tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Host]:
-        return {name: host for name, host in self._children.hosts.items() if host.table == tables.get(name)}
+    def _staying(self, loaded: Loaded) -> dict[str, Host]:
+        """Exporters whose tables are the same, and whose users still are what the configuration allows."""
+        rules = exporter_rules(loaded.settings)
+        return {
+            name: host
+            for name, host in self._children.hosts.items()
+            if host.table == loaded.exporters.get(name) and may_stay(host.run_as, rules)
+        }
 
     def _check_exporters(self, attempt: _Attempt, now: float) -> None:
         generation = attempt.generation
@@ -265,7 +271,7 @@ class Rollout:
         if attempt.is_reload:
             if not self._children.candidates_decided():
                 return
-            faults = self._children.candidate_faults(self._staying(generation.loaded.exporters))
+            faults = self._children.candidate_faults(self._staying(generation.loaded))
             if faults:
                 loaded = read_octets(attempt.data, self._path)
                 self._refuse(attempt, [str(loaded.locate_exporter_fault(fault)) for fault in faults])

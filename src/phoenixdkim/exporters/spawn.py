@@ -6,6 +6,7 @@ no notify socket and no credential of the daemon, and runs only when nothing els
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -64,11 +65,11 @@ def spawn(
         os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606 - no shell is the point
     except OSError as error:
         who = f"user {run_as.name}" if run_as is not None else f"user id {os.geteuid()}"
-        os.write(
-            2,
-            f"phoenixdkim: cannot start an exporter as {who}: {sys.executable}: {error.strerror};"
-            " install phoenixdkim where that user can read it\n".encode(),
-        )
+        advice = "install phoenixdkim where that user can read it"
+        if error.errno == errno.EAGAIN:
+            advice = f"the user has {_MAX_TASKS} processes and threads already; give the exporter a user of its own"
+        text = f"phoenixdkim: cannot start an exporter as {who}: {sys.executable}: {error.strerror}; {advice}\n"
+        os.write(2, text.encode())
     finally:
         os._exit(EXIT_NOT_STARTED)
 

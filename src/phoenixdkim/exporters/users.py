@@ -151,7 +151,9 @@ def assign(
     for name in options:
         if name in users or name in refused:
             continue
-        before = next((user for owner, user in kept if owner == name and user.uid in rules.uids), None)
+        before = next(
+            (user for owner, user in kept if owner == name and user.uid in rules.uids and may_stay(user, rules)), None
+        )
         uid = before.uid if before is not None else _free(name, rules.uids, worker, {*owners, *busy})
         if uid is None:
             message = (
@@ -181,6 +183,17 @@ def users_of(
     kept = [(name, user) for name, user in others if isinstance(user, Identity)]
     users, faults = assign(options, rules, kept, uids_in_use(os.getpid()))
     return {**users, **{fault.exporter: fault for fault in faults}}
+
+
+def may_stay(user: Identity | UserFault | None, rules: Rules) -> bool:
+    """Whether a running exporter's user is none that ``rules`` reserve for the daemon."""
+    if not isinstance(user, Identity):
+        return True
+    try:
+        worker = identity(rules.worker)
+    except LookupError:
+        return True
+    return user.uid != worker.uid and user.gid != worker.gid
 
 
 def uids_in_use(ours: int) -> set[int]:
