@@ -72,7 +72,7 @@ class Stage:
         self.store = PageStore("x")
         self.host = Host("x", {}, self.store, -1, None, lambda *_: None, self.log)  # type: ignore[arg-type]
 
-    def spawn(self, *_: object) -> tuple[int, socket.socket]:
+    def spawn(self, *_: object, output: int) -> tuple[int, socket.socket]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.ends.append(theirs)
 
@@ -122,6 +122,8 @@ class Stage:
             os.waitpid(self.host.pid, 0)
         if self.host.client is not None:
             self.host.client.close()
+        if self.host.output is not None:
+            self.host.output.close()
         for end in self.ends:
             end.close()
         self.store.close()

@@ -35,6 +35,7 @@ class Broken:
         self.name = "broken"
         self.pid = pid
         self.client = None
+        self.output = None
         self._raises = (sweep, ended)
 
     def sweep(self):

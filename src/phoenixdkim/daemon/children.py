@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
+from types import MethodType
 from typing import Any, Final
 
 from phoenixdkim import events
@@ -160,6 +161,8 @@ class Children:
         for host in self.all_hosts():
             if host.client is not None:
                 host.client.close()
+            if host.output is not None:
+                host.output.close()
         for store in self._stores.values():
             store.close()
         os.close(self._ledger_reading)
@@ -293,6 +296,7 @@ class Children:
 
     def listen(self, seconds: float) -> None:
         """Wait for something to happen, take all messages that have come, and reap who has ended."""
+        now = time.monotonic()
         with selectors.DefaultSelector() as selector:
             selector.register(self._wake, selectors.EVENT_READ)
             for generation in self.generations:
@@ -303,6 +307,8 @@ class Children:
             for host in self.all_hosts():
                 if host.client is not None:
                     selector.register(host.client, selectors.EVENT_READ, host)
+                if host.output is not None and host.output.due(now):
+                    selector.register(host.output, selectors.EVENT_READ, host.take_output)
             for source in self.control.sources() if self.control is not None else ():
                 selector.register(source, selectors.EVENT_READ, source)
             for key, _ in selector.select(seconds):
@@ -311,6 +317,8 @@ class Children:
                 elif isinstance(key.data, Host):
                     if not self._fence.run(f"exporter '{key.data.name}'", key.data.take_messages):
                         key.data.kill()
+                elif isinstance(key.data, MethodType):
+                    self._fence.run("output of an exporter", key.data)
                 elif isinstance(key.data, (Client, ControlSocket)):
                     if self.control is not None:
                         self._fence.run("control socket", partial(self.control.take, key.data))

@@ -6,15 +6,16 @@ import enum
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from phoenixdkim.exporters.client import Answer, ExporterClient, Failed, Passed, table_faults
 from phoenixdkim.exporters.messages import Log as LogMessage
 from phoenixdkim.exporters.messages import Severity, Started, TableFault
+from phoenixdkim.exporters.output import Output, output_pipe
 from phoenixdkim.exporters.page import Page, make_page
-from phoenixdkim.exporters.rate_limit import RateLimit
 from phoenixdkim.exporters.record import RecordWriter
+from phoenixdkim.exporters.said import ExporterLines, disarmed
 from phoenixdkim.exporters.spawn import spawn
 from phoenixdkim.exporters.state import StateReader
 from phoenixdkim.exporters.users import Identity, UserFault
@@ -29,8 +30,6 @@ _HANG: Final = 10.0
 _LONGEST_WAIT: Final = 120.0
 _MAX_PAUSE: Final = 60.0
 _HEALTHY: Final = 60.0
-_LOG_BURST: Final = 20
-_LOG_PER_SECOND: Final = 1.0
 _HUNG_UP: Final = 2.0
 _MESSAGES_AT_ONCE: Final = 50
 _LEVELS: Final = {Severity.ERROR: Level.ERROR, Severity.WARNING: Level.WARNING, Severity.INFO: Level.INFO}
@@ -119,6 +118,7 @@ class Host:
         self.reason = ""
         """Why it is down."""
         self.client: ExporterClient | None = None
+        self.output: Output | None = None
         self.pid = 0
         self.state = State.DOWN
         self.run_as = run_as
@@ -137,7 +137,7 @@ class Host:
         self._violated = False
         self._killed = False
         self._hung_up: float | None = None
-        self._limit = RateLimit(_LOG_BURST, _LOG_PER_SECOND)
+        self._lines = ExporterLines(name, log.line, lambda: time.monotonic())
         self.spawn()
 
     def spawn(self) -> None:
@@ -146,7 +146,11 @@ class Host:
             self.refuse(wrong)
             return
         assert not isinstance(self.run_as, UserFault)
-        self.pid, control = spawn(self._ledger, self.store.fd, self.run_as)
+        self.output, writing = output_pipe()
+        try:
+            self.pid, control = spawn(self._ledger, self.store.fd, self.run_as, output=writing)
+        finally:
+            os.close(writing)
         self.client = ExporterClient(control, self.name, time.monotonic)
         self.state = State.CHECKING
         self._since = time.monotonic()
@@ -243,7 +247,7 @@ class Host:
                     self._hang_up()
                 return
             if isinstance(message, LogMessage):
-                self._take_log(message)
+                self._lines.write(_LEVELS[message.severity], message.text)
             elif isinstance(message, Started):
                 self._page_is_its_own = True
             elif self.state is not State.CHECKING:
@@ -266,23 +270,39 @@ class Host:
     def _violate(self, what: str) -> None:
         """End a process that does not keep to the protocol; it is replaced after the usual pause."""
         self._violated = True
-        self.reason = what
-        self._log.error(f"exporter '{self.name}' {what}; killed")
+        self.reason = disarmed(what)
+        self._error(f" {what}; killed")
         self._hang_up()
         self.kill()
 
     def _mismatched(self, error: VersionMismatch) -> None:
-        self.reason = f"{error}; restart the daemon"
+        self.reason = disarmed(f"{error}; restart the daemon")
         self.answered = True
-        self._log.error(f"exporter '{self.name}' is down: {self.reason}")
+        self._error(f" is down: {self.reason}")
         self.state = State.MISMATCHED
         self._hang_up()
         self.kill()
 
-    def _take_log(self, message: LogMessage) -> None:
-        now = time.monotonic()
-        if self._limit.allows(now):
-            self._log.line(_LEVELS[message.severity], f"exporter '{self.name}': {message.text}")
+    def take_output(self) -> None:
+        """Log what the process has written to stdout and stderr."""
+        if self.output is not None:
+            self._log_output(self.output.read(time.monotonic()), self.output)
+
+    def _log_output(self, lines: Sequence[str], output: Output) -> None:
+        for line in lines:
+            self._lines.write(Level.NOTICE, line)
+        self._lines.drop(output.take_dropped())
+
+    def _finish_output(self) -> None:
+        """Log the last of it; a process that was left behind and holds the pipe writes to nobody."""
+        output, self.output = self.output, None
+        if output is not None:
+            self._log_output(output.finish(time.monotonic()), output)
+            self._lines.report_dropped(last=True)
+
+    def _error(self, text: str) -> None:
+        """Log an error about the exporter; the text may have parts that it has chosen."""
+        self._log.error(disarmed(f"exporter '{self.name}'{text}"))
 
     def ended(self, status: int) -> None:
         """The process was reaped."""
@@ -294,13 +314,14 @@ class Host:
         self._started = False
         if self.state not in (State.REFUSED, State.MISMATCHED):
             self.state = State.DOWN
+        self._finish_output()
         if not expected:
             self._pause = 1.0 if lived > _HEALTHY else min(_MAX_PAUSE, 2 * self._pause)
             self._due = time.monotonic() + self._pause
             doing = "while it was checked" if was is State.CHECKING else "unasked"
             how = ended_how(status, killed=self._killed)
             self.reason = self.reason or f"ended {doing} ({how})"
-            self._log.error(f"exporter '{self.name}' ended {doing} ({how}); tried again in {self._pause:.0f} s")
+            self._error(f" ended {doing} ({how}); tried again in {self._pause:.0f} s")
         self._hang_up()
         if started:
             # One that was only checked has a predecessor whose page this is.
@@ -319,6 +340,7 @@ class Host:
     def watch(self) -> None:
         """Kill a process that hangs; start a new one when its time has come."""
         now = time.monotonic()
+        self._lines.report_dropped()
         if self.pid and self._hung_up is not None and now - self._hung_up > _HUNG_UP:
             self._hung_up = now
             self._violate("closed its control channel")
@@ -328,19 +350,19 @@ class Host:
                 self.store.record.set_up(False)
                 self._violate("overwrote its shared page with invalid values")
             elif self._silent(max((heartbeat or 0) / 1e9, self._since), now) > _HANG:
-                self._log.error(f"exporter '{self.name}' hangs: no sign of life for {_HANG:.0f} s; killed")
+                self._error(f" hangs: no sign of life for {_HANG:.0f} s; killed")
                 self._since = now
                 self.kill()
         elif self.state is State.CHECKING and self._silent(self._since, now) > CHECK_TIMEOUT:
             self.reason = f"no answer to its check in {CHECK_TIMEOUT:.0f} s"
-            self._log.error(f"exporter '{self.name}' hangs: {self.reason}; killed")
+            self._error(f" hangs: {self.reason}; killed")
             self._since = now
             self.kill()
         elif self.state is State.DOWN and self._wanted and now >= self._due and not self.pid:
             self.spawn()
         elif self.state is State.REFUSED and self._wanted and not self.pid:
             for fault in self.faults:
-                self._log.error(f"exporter '{self.name}': {fault.message}")
+                self._error(f": {fault.message}")
             self._pause = _MAX_PAUSE
             self._due = now + self._pause
             self.state = State.DOWN

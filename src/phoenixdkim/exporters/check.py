@@ -15,13 +15,15 @@ from phoenixdkim.exporters.client import Answer, ExporterClient, Failed, Passed,
 from phoenixdkim.exporters.declared import clashes
 from phoenixdkim.exporters.described import described
 from phoenixdkim.exporters.messages import Reported, TableFault
+from phoenixdkim.exporters.output import Output, output_pipe
 from phoenixdkim.exporters.packages import plugin_name
 from phoenixdkim.exporters.page import make_page
+from phoenixdkim.exporters.said import ExporterLines
 from phoenixdkim.exporters.spawn import EXIT_NOT_STARTED, spawn
 from phoenixdkim.exporters.users import Identity, Rules, assign, uids_in_use
 from phoenixdkim.ledger import Ledger, read_only_descriptor
 from phoenixdkim.listeners import listens
-from phoenixdkim.log import printable
+from phoenixdkim.log import Level, printable
 from phoenixdkim.messages import MessageError, VersionMismatch
 from phoenixdkim.options import parse_host_port
 from phoenixdkim.orphans import end_children
@@ -132,31 +134,41 @@ def _check(
         tables = {name: table for name, table in tables.items() if name in users}
     ledger = Ledger()
     reading = read_only_descriptor(ledger.fd)
-    waiting: dict[ExporterClient, int] = {}
+    waiting: dict[ExporterClient, tuple[int, _Shown]] = {}
     for name, table in tables.items():
         if wrong := table_faults(name, table):
             faults += wrong
             continue
         page = make_page(name)
-        pid, control = spawn(reading, page, users.get(name), idle=False)
+        output, writing = output_pipe()
+        pid, control = spawn(reading, page, users.get(name), idle=False, output=writing)
         os.close(page)
+        os.close(writing)
         client = ExporterClient(control, name)
         client.check(table, environment)
-        waiting[client] = pid
+        waiting[client] = pid, _Shown(name, output)
     os.close(reading)
     os.close(ledger.fd)
     ledger.close()
     answers: dict[str, Answer] = {}
     begun = time.monotonic()
     while waiting:
-        ready, _, _ = select.select(list(waiting), [], [], max(_POLL, begun + timeout - time.monotonic()))
+        now = time.monotonic()
+        outputs = [shown for _, shown in waiting.values() if shown.output.due(now)]
+        sources: list[ExporterClient | Output] = [*waiting, *(shown.output for shown in outputs)]
+        ready = select.select(sources, [], [], _POLL)[0]
+        for shown in outputs:
+            if shown.output in ready:
+                shown.show(shown.output.read(now))
         passed = time.monotonic() - begun
         overdue = [
-            client for client, pid in waiting.items() if passed - waited_for_processor(pid, _LONGEST_WAIT) >= timeout
+            client
+            for client, (pid, _) in waiting.items()
+            if passed >= timeout and passed - waited_for_processor(pid, _LONGEST_WAIT) >= timeout
         ]
-        for client in {*ready, *overdue}:
-            hangs = timeout if client not in ready else None
-            found = _result(client, tables[client.name], waiting[client], hangs)
+        for client in [client for client in waiting if client in ready or client in overdue]:
+            pid, shown = waiting[client]
+            found = _result(client, tables[client.name], pid, timeout if client not in ready else None)
             if found is None:
                 continue
             if isinstance(found, Passed):
@@ -164,10 +176,34 @@ def _check(
                 faults += _lacking(client.name, found.findings, supervisor)
             else:
                 faults += found
+            shown.finish(time.monotonic())
             del waiting[client]
             client.close()
     faults += clash_faults({name: answers[name] for name in order if name in answers})
     return sorted(faults, key=lambda fault: order.index(str(fault.path[0])))
+
+
+class _Shown:
+    """What a plugin writes while it is checked: shown on stderr, with its exporter's name and within bounds."""
+
+    def __init__(self, name: str, output: Output) -> None:
+        self.output = output
+        self._lines = ExporterLines(name, _write)
+
+    def show(self, lines: Sequence[str]) -> None:
+        """Show lines."""
+        for line in lines:
+            self._lines.write(Level.NOTICE, line)
+        self._lines.drop(self.output.take_dropped())
+
+    def finish(self, now: float) -> None:
+        """Show what is left."""
+        self.show(self.output.finish(now))
+        self._lines.report_dropped(last=True)
+
+
+def _write(_level: Level, text: str) -> None:
+    os.write(2, (printable(text) + "\n").encode("utf-8", "backslashreplace"))
 
 
 def _result(

@@ -40,6 +40,7 @@ def spawn(
     module: str = "phoenixdkim.exporters.process",
     idle: bool = True,
     observed: bool = False,
+    output: int = 2,
 ) -> tuple[int, socket.socket]:
     """Start an exporter's process; returns its pid and our end of the control socket.
 
@@ -51,6 +52,7 @@ def spawn(
         idle: run only when nothing else wants the processor. A check must end, and tests measure the exporter and not
             the machine.
         observed: for tests: let the process's user look at it.
+        output: descriptor for what it writes to stdout and stderr.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     parent = os.getpid()
@@ -59,8 +61,9 @@ def spawn(
         theirs.close()
         return pid, ours
     try:
-        _become_exporter(parent, {theirs.fileno(): 3, ledger: 4, page: 5}, run_as, idle)
-        arguments = ["-I", "-m", module, "--control", "3", "--ledger", "4", "--page", "5", *["--observed"] * observed]
+        _become_exporter(parent, {theirs.fileno(): 3, ledger: 4, page: 5}, output, run_as, idle)
+        arguments = ["-I", "-u", "-m", module, "--control", "3", "--ledger", "4", "--page", "5"]
+        arguments += ["--observed"] * observed
         environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606 - no shell is the point
     except OSError as error:
@@ -74,7 +77,9 @@ def spawn(
         os._exit(EXIT_NOT_STARTED)
 
 
-def _become_exporter(parent: int, descriptors: dict[int, int], run_as: Identity | None, idle: bool) -> None:
+def _become_exporter(
+    parent: int, descriptors: dict[int, int], output: int, run_as: Identity | None, idle: bool
+) -> None:
     # What a plugin starts is in this session too, unless it takes pains, and ends with it.
     os.setsid()
     # Ctrl-C and a TERM to the group are the supervisor's to act on.
@@ -85,9 +90,11 @@ def _become_exporter(parent: int, descriptors: dict[int, int], run_as: Identity 
     for number in signal.valid_signals() - _GROUP_SIGNALS - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     high = {source: os.dup2(source, 100 + target, inheritable=False) for source, target in descriptors.items()}
+    # Never the daemon's own: what a plugin can open again, it can truncate.
+    os.dup2(output, 2)
+    os.dup2(output, 1)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
-    os.dup2(2, 1)
     for source, target in descriptors.items():
         os.dup2(high[source], target, inheritable=True)
     os.closerange(3 + len(descriptors), os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 65536 else 65536)
