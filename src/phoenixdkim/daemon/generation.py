@@ -210,15 +210,14 @@ class Leader:
 
     def listen(self, seconds: float) -> list[Park | None]:
         """Messages of the supervisor, None when it has ended; also takes the workers'."""
-        workers = {worker.control: worker for worker in self.workers.values()}
-        try:
-            ready, _, _ = select.select([self.control, *workers], [], [], seconds)
-        except InterruptedError:
-            return []
+        workers = {worker.control.fileno(): worker for worker in self.workers.values()}
+        poll = select.poll()
+        for fd in (self.control.fileno(), *workers):
+            poll.register(fd, select.POLLIN)
         found: list[Park | None] = []
-        for source in ready:
-            if source in workers:
-                self._hear(workers[source])
+        for fd, _ in poll.poll(1000 * seconds):
+            if fd in workers:
+                self._hear(workers[fd])
                 continue
             message = self.control.receive((Park,))
             if message is not None or self.control.ended:
