@@ -68,7 +68,7 @@ def send(
 
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[Daemon]:
-    with Daemon([PAIR], workers=1) as running:
+    with Daemon([PAIR], signing_options='canonicalization = "relaxed/simple"', workers=1) as running:
         send(running.address, "127.0.0.1", [], LINES, 1000)
         yield running
         assert "internal error" not in running.log()
