@@ -32,7 +32,7 @@ class House:
             page.declare(self.metrics)
             page.add(PAINTED, {"colour": Colour.RED}, 3)
             page.set(DEPTH, {}, 1.5)
-            store.keep(10**18)
+            store.keep(lambda: 10**18)
         self.sibling = self.reader()
 
     def reader(self):
@@ -96,7 +96,7 @@ def test_no_reader_raises_and_no_total_falls_whatever_the_page_says(house, seed)
         now = house.shown()
         assert now.keys() == before.keys(), "the series stay the same"
         assert all(now[key] >= value for key, value in totals_of(before).items()), "no total falls"
-        beat = house.stores["hostile"].keep(10**18)
+        beat = house.stores["hostile"].keep(lambda: 10**18)
         assert (beat is None) >= (house.up()["hostile"] == 0), "the supervisor sees what a sibling sees"
         assert house.up()["honest"] == 1
         # A sibling that starts now shows no less than those before.
@@ -113,7 +113,7 @@ def test_an_exporter_with_a_bad_page_is_down_and_keeps_its_last_values(house, of
     os.pwrite(house.stores["hostile"].fd, struct.pack("Q", word), offset)
     assert house.up() == {"honest": 1, "hostile": 0}
     assert totals_of(house.shown()) == totals_of(before)
-    assert house.stores["hostile"].keep(10**18) is None
+    assert house.stores["hostile"].keep(lambda: 10**18) is None
     os.pwrite(house.stores["hostile"].fd, b"\0" * 8, 0)
     assert house.shown()[RED] == 6
 
@@ -133,7 +133,19 @@ def test_a_hole_is_seen(house):
 
 def test_a_heartbeat_in_the_future_is_none(house):
     HostPage(house.stores["hostile"].fd, "x").beat(2**64 - 1)
-    assert house.stores["hostile"].keep(10**18) is None
+    assert house.stores["hostile"].keep(lambda: 10**18) is None
+
+
+def test_a_heartbeat_while_the_page_is_read_is_not_in_the_future(house):
+    store = house.stores["honest"]
+    page = HostPage(store.fd, "own")
+
+    def clock():
+        page.beat(20)
+        return 10
+
+    page.beat(5)
+    assert store.keep(clock) == 5
 
 
 def test_values_of_another_layout_are_not_shown_under_this_one(house):

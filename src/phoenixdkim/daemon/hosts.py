@@ -72,14 +72,15 @@ class PageStore:
         for fd in (self.fd, *self.readable):
             os.close(fd)
 
-    def keep(self, now_ns: int) -> int | None:
-        """Keep the page's totals; returns its heartbeat, None when no process of ours would have written it so.
+    def keep(self, clock: Callable[[], int]) -> int | None:
+        """Keep the page's totals; return its heartbeat, None for a page that the exporter would not write.
 
         Args:
-            now_ns: monotonic time in nanoseconds.
+            clock: monotonic time in nanoseconds; read after the page, since the exporter writes at any moment.
         """
         self._state.keep_in(self.record)
-        return self._state.heartbeat if self._state.sound and self._state.heartbeat <= now_ns else None
+        heartbeat = self._state.heartbeat
+        return heartbeat if self._state.sound and heartbeat <= clock() else None
 
 
 class Host:
@@ -325,7 +326,7 @@ class Host:
         self._hang_up()
         if started:
             # One that was only checked has a predecessor whose page this is.
-            self.store.keep(time.monotonic_ns())
+            self.store.keep(time.monotonic_ns)
             self.store.record.set_up(False)
         if not expected:
             self.store.record.add_death()
@@ -345,7 +346,7 @@ class Host:
             self._hung_up = now
             self._violate("closed its control channel")
         elif self.state is State.RUNNING:
-            heartbeat = self.store.keep(time.monotonic_ns())
+            heartbeat = self.store.keep(time.monotonic_ns)
             if heartbeat is None and self._page_is_its_own and not self._violated:
                 self.store.record.set_up(False)
                 self._violate("overwrote its shared page with invalid values")
