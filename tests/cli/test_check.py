@@ -42,6 +42,13 @@ def test_warnings_are_told_and_pass(file: Path, capsys: pytest.CaptureFixture[st
     assert "good" not in out
 
 
+@pytest.mark.parametrize("text", ["", "# nothing\n", "[signing\n", "\ufeff", "x = ["])
+def test_a_file_without_tables_has_one_fault(text: str, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(text)
+    assert main(["check", "-c", str(file)]) == 78
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
 def test_faults_of_core_keys_and_installed_plugins_in_one_run(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text(
         USER

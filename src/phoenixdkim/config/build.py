@@ -137,6 +137,9 @@ def _worker_user(config: Config, loaded: Loaded, faults: list[Fault]) -> set[int
 
 def faults_of_parts(loaded: Loaded, *, uid_is_root: bool, progress: Progress = no_progress) -> tuple[Fault, ...]:
     """What ``build`` would find in the tables that are valid, when the file as a whole is not."""
+    if not loaded.tables:
+        # Of a file that cannot be parsed, or is empty, the defaults say nothing.
+        return ()
     parts: dict[str, object] = {}
     for name in ("process", "limits", "dns", "signing", "keys", "exporters"):
         value = loaded.tables.get(name)

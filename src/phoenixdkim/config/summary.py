@@ -142,7 +142,7 @@ def objections(old: Summary, new: Summary) -> list[str]:
         return []
     found: list[str] = []
     if not new.has_signing:
-        found.append("signing: the table is missing; now it is there")
+        found.append("signing: the table is missing; the running configuration has one")
     elif new.rules == 0:
         found.append(f"signing.rules: all {old.rules} rules are missing")
     for name, path in (("rules", "signing.rules"), ("keys", "keys")):
@@ -154,7 +154,9 @@ def objections(old: Summary, new: Summary) -> list[str]:
         if new.trusted == 0:
             found.append(f"signing.trusted: all {old.trusted} networks are removed")
         elif old.has_trusted and new.has_signing and not new.has_trusted:
-            found.append(f"signing.trusted: the option is missing; now it has {old.trusted} networks")
+            found.append(
+                f"signing.trusted: the option is missing; the running configuration names {old.trusted} networks"
+            )
     if old.trusted_macros and not new.trusted_macros:
         found.append(f"signing.trusted_macros: all {old.trusted_macros} macros are removed")
     return found
