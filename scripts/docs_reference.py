@@ -8,7 +8,7 @@ from typing import Any
 from docs_markdown import cell, page, table
 
 from phoenixdkim import events, hookspecs
-from phoenixdkim.config.model import NEVER_SIGNED
+from phoenixdkim.config.values import NEVER_SIGNED
 from phoenixdkim.dkim.addresses import ADDRESS_FAULTS
 from phoenixdkim.dkim.advice import ADVICE, UNSIGNED_ADVICE
 from phoenixdkim.dkim.results import REASONS, UNSIGNED_REASONS, Result

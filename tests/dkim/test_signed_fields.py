@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from phoenixdkim.config.model import NEVER_SIGNED, Signing
+from phoenixdkim.config.model import Signing
+from phoenixdkim.config.values import NEVER_SIGNED
 from phoenixdkim.dkim.signed_fields import SIGNED_FIELDS, Coverage, default_names
 from requirement import requirement
 

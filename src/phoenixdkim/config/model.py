@@ -6,191 +6,21 @@ option to judge is in ``crosscheck``.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from phoenixdkim.authres import is_authserv_id
+from phoenixdkim.config import values
 from phoenixdkim.config.macros import macro_conditions
-from phoenixdkim.dkim.canonical import Canonicalization
 from phoenixdkim.dkim.limits import Limits
 from phoenixdkim.dkim.sign import EightBit
 from phoenixdkim.dkim.signed_fields import Coverage, default_names
 from phoenixdkim.dkim.verify import FromPolicy, LengthPolicy
-from phoenixdkim.dns.options import ResolverOptions, parse_nameserver
-from phoenixdkim.dns.validation import probe_name
-from phoenixdkim.exporters.users import DEFAULT_UIDS, parse_uids
+from phoenixdkim.dns.options import ResolverOptions
+from phoenixdkim.exporters.users import DEFAULT_UIDS
 from phoenixdkim.keystore import OnMissingKey, Permissions
 from phoenixdkim.log import Destination
-from phoenixdkim.policy import Disposition, RemoveForged, ascii_domain, parse_pattern
-
-MAX_SOCKET_PATH: Final = 107
-"""Octets of a unix socket's path: sun_path has 108 with its final zero (unix(7))."""
-NEVER_SIGNED: Final = ("return-path", "received", "comments", "keywords", "dkim-signature", "authentication-results")
-
-
-def _socket(text: str) -> str:
-    wanted = 'write "unix:/run/phoenixdkim/milter.sock", "inet:8891@127.0.0.1", "inet:8891@[::1]" or "systemd"'
-    kind, colon, rest = text.partition(":")
-    if text == "systemd":
-        return text
-    if not colon or kind not in ("unix", "local", "inet"):
-        raise ValueError(f"{text!r} is no socket; {wanted}")
-    if kind in ("unix", "local"):
-        if not rest.startswith("/") or "\0" in rest or rest.endswith("/"):
-            raise ValueError(f"{text!r}: the path of a socket is absolute; {wanted}")
-        if len(rest.encode()) > MAX_SOCKET_PATH:
-            raise ValueError(
-                f"{text!r}: the path has {len(rest.encode())} octets; a unix socket's has at most {MAX_SOCKET_PATH},"
-                " write a shorter one"
-            )
-        return text
-    port, at, host = rest.partition("@")
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
-        raise ValueError(f"{text!r}: '{port}' is no port from 1 to 65535; {wanted}")
-    bracketed = host.startswith("[") and host.endswith("]")
-    try:
-        address = ipaddress.ip_address(host[1:-1] if bracketed else host)
-    except ValueError as error:
-        what = f"'{host}' is no IP address" if at else "the address is missing"
-        raise ValueError(f"{text!r}: {what}; {wanted}") from error
-    if (address.version == 6) != bracketed:
-        raise ValueError(f"{text!r}: an IPv6 address, and no other, stands in brackets; {wanted}")
-    return text
-
-
-def _control_socket(text: str) -> str:
-    if text and (not text.startswith("/") or "\0" in text or text.endswith("/")):
-        raise ValueError(f'{text!r}: write an absolute path, as in "/run/phoenixdkim/control.sock", or "" for none')
-    if len(text.encode()) > MAX_SOCKET_PATH:
-        raise ValueError(
-            f"{text!r}: the path has {len(text.encode())} octets; a unix socket's has at most {MAX_SOCKET_PATH}"
-        )
-    return text
-
-
-def _mode(text: str) -> str:
-    if not (3 <= len(text) <= 4 and all(c in "01234567" for c in text) and int(text, 8) <= 0o777):
-        raise ValueError(f'{text!r} is no file mode; write three octal digits after a zero, as in "0660"')
-    return text
-
-
-def _network(text: str) -> str:
-    try:
-        ipaddress.ip_network(text)
-    except ValueError as error:
-        try:
-            near = f'; write "{ipaddress.ip_network(text, strict=False)}", or the address without "/..."'
-        except ValueError:
-            near = '; write an address or a network, as in "192.0.2.0/24" or "2001:db8::/32"'
-        raise ValueError(f"{text!r} is no network: {error}{near}") from error
-    return text
-
-
-def _nameserver(text: str) -> str:
-    parse_nameserver(text)
-    return text
-
-
-def _probe(text: str) -> str:
-    probe_name(text)
-    return text
-
-
-def _canonicalization(text: str) -> str:
-    if any(part not in list(Canonicalization) for part in text.split("/")) or text.count("/") > 1:
-        raise ValueError(
-            f'{text!r} is no canonicalization; write "relaxed/simple", "relaxed/relaxed", "simple/simple" or'
-            ' "simple/relaxed"'
-        )
-    return text
-
-
-def _max_line(value: object) -> object:
-    if value != "auto" and not (type(value) is int and 78 <= value <= 100_000):
-        raise ValueError(f'{value!r:.60} is not a line length; write "auto" or a number from 78 to 100000')
-    return value
-
-
-def _field_name(text: str) -> str:
-    if not text or not text.isascii() or not all(33 <= ord(c) <= 126 and c not in ":;" for c in text):
-        raise ValueError(f'{text!r} is no header field name; write it without colon, as in "Subject"')
-    if text.lower() in NEVER_SIGNED:
-        raise ValueError(f"{text!r} must not be signed, relays change or add it (RFC 6376 section 5.4); leave it out")
-    return text
-
-
-def _domain(text: str) -> str:
-    try:
-        ascii_domain(text)
-    except ValueError as error:
-        raise ValueError(f'{text!r} is no domain name ({error}); write one as in "example.com"') from error
-    return text
-
-
-def _selector(text: str) -> str:
-    try:
-        ascii_domain(text)
-    except ValueError as error:
-        raise ValueError(f'{text!r} is no selector ({error}); write one as in "s2026"') from error
-    return text
-
-
-def _pattern(text: str) -> str:
-    parse_pattern(text)
-    return text
-
-
-def _identity(text: str) -> str:
-    local, at, domain = text.rpartition("@")
-    wanted = 'write "@news.example.com" or "user@example.com"'
-    if text and (not at or not local.isascii() or any(not 33 <= ord(c) <= 126 or c in "@;=\\" for c in local)):
-        raise ValueError(f"{text!r} is no identity; {wanted}")
-    if text:
-        try:
-            ascii_domain(domain)
-        except ValueError as error:
-            raise ValueError(f"{text!r}: '{domain}' is no domain name ({error}); {wanted}") from error
-    return text
-
-
-def _authserv_id(text: str) -> str:
-    if text and not is_authserv_id(text.encode()):
-        raise ValueError(
-            f"{text!r} is no authserv-id (RFC 8601 section 2.2): letters, digits, '.' and '-', no blanks;"
-            ' write the host\'s name, as in "mx.example.com"'
-        )
-    return text
-
-
-def _other_authserv_id(text: str) -> str:
-    if not text:
-        raise ValueError('an empty authserv-id; write the name that is to be removed, as in "mx2.example.com"')
-    return _authserv_id(text)
-
-
-def _remove_forged(value: object) -> object:
-    if isinstance(value, bool):
-        instead = '"all" (or leave it out)' if value else '"off", or "own" to keep what other local filters wrote'
-        raise ValueError(f"{str(value).lower()}: no longer a boolean; write {instead}")
-    return value
-
-
-def _file(text: str) -> str:
-    if not text.startswith("/") or "\0" in text or text.endswith("/"):
-        raise ValueError(f'{text!r}: write the absolute path of a file, as in "/etc/phoenixdkim/file"')
-    return text
-
-
-def _optional_file(text: str) -> str:
-    return _file(text) if text else text
-
-
-def _uids(text: str) -> str:
-    parse_uids(text)
-    return text
-
+from phoenixdkim.policy import Disposition, RemoveForged
 
 # TOML has lists and texts only. The containers and enums are read from those; what is in them stays strict.
 _Lax = Field(strict=False)
@@ -212,10 +42,10 @@ class Table(BaseModel):
 class Milter(Table):
     """The connection to the MTA, and the processes that serve it."""
 
-    socket: Annotated[str, AfterValidator(_socket)] = "unix:/run/phoenixdkim/milter.sock"
+    socket: Annotated[str, AfterValidator(values.milter_socket)] = "unix:/run/phoenixdkim/milter.sock"
     """Where the MTA connects: ``unix:/path``, ``inet:port@address``, ``inet:port@[IPv6 address]``, or ``systemd`` for
     a socket passed by a socket unit. An IPv6 address is for IPv6 only, ``[::]`` too. A change takes a restart."""
-    socket_mode: Annotated[str, AfterValidator(_mode)] = "0660"
+    socket_mode: Annotated[str, AfterValidator(values.file_mode)] = "0660"
     """Permissions of a unix socket, in octal. A change takes a restart."""
     socket_group: str = ""
     """Group of a unix socket, for example the MTA's; empty: the group that the daemon runs with."""
@@ -251,7 +81,7 @@ class Reload(Table):
 class Control(Table):
     """The control socket, for ``phoenixdkim reload`` and ``phoenixdkim check``."""
 
-    socket: Annotated[str, AfterValidator(_control_socket)] = "/run/phoenixdkim/control.sock"
+    socket: Annotated[str, AfterValidator(values.control_socket)] = "/run/phoenixdkim/control.sock"
     """Absolute path of the control socket; empty for none. Only root and the daemon's user can use it. If it cannot be
     created the daemon logs a warning and serves without it. A change takes a restart."""
 
@@ -261,7 +91,7 @@ class Process(Table):
 
     user: str = Field(default="phoenixdkim", min_length=1)
     """User, by name or number, that the workers run as when the daemon is started as root; unused otherwise."""
-    exporter_uids: Annotated[str, AfterValidator(_uids)] = DEFAULT_UIDS
+    exporter_uids: Annotated[str, AfterValidator(values.uid_range)] = DEFAULT_UIDS
     """User ids, the first and the last, for exporters without a user of their own when the daemon is started as root.
     Each exporter gets one that has no account, no group and no process; its group has the same number. The id follows
     from the exporter's name, so it stays the same over restarts unless it is taken. The default is a range that is used
@@ -285,12 +115,12 @@ class LogTable(Table):
 class Rule(Table):
     """A rule: whose mail is signed with which keys. The most specific pattern that matches decides."""
 
-    from_: Annotated[str, AfterValidator(_pattern)] = Field(alias="from")
+    from_: Annotated[str, AfterValidator(values.author_pattern)] = Field(alias="from")
     """Author addresses: ``user@example.com``, ``*@example.com``, ``*@*.example.com`` for its sub-domains at any depth,
     or ``*`` for everyone. The more specific rule decides, whatever the order."""
     keys: Annotated[tuple[str, ...], _Lax] = Field(min_length=1, max_length=10)
     """Names of keys; each makes a signature, the first one's stands on top."""
-    identity: Annotated[str, AfterValidator(_identity)] = ""
+    identity: Annotated[str, AfterValidator(values.identity)] = ""
     """Value of the i= tag, of the keys' domain or below it; empty for none."""
 
 
@@ -298,7 +128,7 @@ _Macros = Annotated[
     dict[str, Annotated[tuple[str, ...], _Lax]],
     AfterValidator(macro_conditions),
 ]
-_FieldNames = Annotated[tuple[Annotated[str, AfterValidator(_field_name)], ...], _Lax]
+_FieldNames = Annotated[tuple[Annotated[str, AfterValidator(values.field_name)], ...], _Lax]
 
 
 def _default_names(coverage: Coverage) -> tuple[str, ...]:
@@ -310,7 +140,7 @@ class Signing(Table):
 
     enabled: bool = True
     """Whether anything is signed. A ``[signing]`` table without rules is an error unless this is ``false``."""
-    trusted: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], _Lax] = ("127.0.0.0/8", "::1")
+    trusted: Annotated[tuple[Annotated[str, AfterValidator(values.network)], ...], _Lax] = ("127.0.0.0/8", "::1")
     """Networks whose mail is signed. Mail of other clients is signed only if they authenticated or a macro of
     ``trusted_macros`` matches. Where a content filter hands incoming mail back from 127.0.0.1, that address must not
     decide alone: see docs/postfix.md."""
@@ -324,7 +154,7 @@ class Signing(Table):
     """Macros that must all match, in addition to a trusted network, authentication or trusted macro; written as
     ``trusted_macros``. With ``{ "{daemon_name}" = ["ORIGINATING"] }`` no mail is signed that came in through
     another service, whoever sent it."""
-    canonicalization: Annotated[str, AfterValidator(_canonicalization)] = "relaxed/relaxed"
+    canonicalization: Annotated[str, AfterValidator(values.canonicalization)] = "relaxed/relaxed"
     """Canonicalization of header and body (RFC 6376 section 3.4). ``relaxed/relaxed`` holds when a hop changes white
     space within lines or at their ends."""
     signed_headers: _FieldNames = _default_names(Coverage.SIGNED)
@@ -338,7 +168,7 @@ class Signing(Table):
     can be added, but a hop may add the first one. ``oversigned_headers`` prevails for a field that is in both."""
     signature_ttl: int = Field(default=0, ge=0, le=31_536_000)
     """Seconds after which a signature expires (x=); 0 for never. Delivery may take five days."""
-    max_line: Annotated[Literal["auto"] | int, BeforeValidator(_max_line)] = "auto"
+    max_line: Annotated[Literal["auto"] | int, BeforeValidator(values.max_line)] = "auto"
     """Octets of a line, without CRLF, that the MTA passes on unbroken, 78 to 100000. A message with a longer line in
     its body or in a signed field is left unsigned, as breaking the line would break the signature. ``auto`` means 990
     if the MTA shows itself as Sendmail (``L=990`` of its SMTP mailers), otherwise 998 (RFC 5321)."""
@@ -359,11 +189,11 @@ class Signing(Table):
 class Key(Table):
     """A private key, the table ``[keys.NAME]``."""
 
-    domain: Annotated[str, AfterValidator(_domain)]
+    domain: Annotated[str, AfterValidator(values.domain)]
     """Signing domain (d=)."""
-    selector: Annotated[str, AfterValidator(_selector)]
+    selector: Annotated[str, AfterValidator(values.selector)]
     """Selector (s=). The key record is at SELECTOR._domainkey.DOMAIN."""
-    file: Annotated[str, AfterValidator(_file)]
+    file: Annotated[str, AfterValidator(values.absolute_file)]
     """Absolute path of the private key; symbolic links are followed. PEM (PKCS#1 or PKCS#8; RSA or Ed25519), or base64
     as dkimpy and rspamd write Ed25519 keys. The key decides the algorithm."""
 
@@ -373,7 +203,7 @@ class Verifying(Table):
 
     enabled: bool = True
     """Whether mail that is not signed by us is verified."""
-    authserv_id: Annotated[str, AfterValidator(_authserv_id)] = ""
+    authserv_id: Annotated[str, AfterValidator(values.authserv_id)] = ""
     """Our name in Authentication-Results (RFC 8601 section 2.5). Empty: the MTA's own name (its macro ``j``, which is
     ``myhostname`` in Postfix), or the host's name if the MTA sends none that is valid. Fields that claim either of the
     two are removed."""
@@ -397,16 +227,16 @@ class Verifying(Table):
     """What happens to a message with result neutral."""
     add_none: bool = True
     """Whether a message without signature gets Authentication-Results too."""
-    remove_forged: Annotated[RemoveForged, _Lax, BeforeValidator(_remove_forged)] = RemoveForged.ALL
+    remove_forged: Annotated[RemoveForged, _Lax, BeforeValidator(values.remove_forged)] = RemoveForged.ALL
     """Which Authentication-Results fields that came with a message and claim our name are removed (RFC 8601 section 5),
     whether the message is signed, verified or neither: ``all``; ``own``, for a host whose other filters run before
     this one under the same name: fields with a clause of ``dkim`` or a method derived from it (``dkim-adsp``,
     ``dkim-atps``), with no clause, or that cannot be parsed; fields of other methods only (``spf``, ``dmarc``, ``arc``,
     ...) are kept, so a sender can forge them; ``off``: none."""
-    remove_authserv_ids: Annotated[tuple[Annotated[str, AfterValidator(_other_authserv_id)], ...], _Lax] = ()
+    remove_authserv_ids: Annotated[tuple[Annotated[str, AfterValidator(values.other_authserv_id)], ...], _Lax] = ()
     """Further authserv-ids whose Authentication-Results are removed in full, such as those of this site's other hosts
     (RFC 8601 section 5), unless ``remove_forged`` is ``off``; all others are kept."""
-    keep_from: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], _Lax] = ()
+    keep_from: Annotated[tuple[Annotated[str, AfterValidator(values.network)], ...], _Lax] = ()
     """Networks whose mail keeps its Authentication-Results, whatever name they claim: hosts of this site that verify
     mail before this one does, and a content filter whose mail passes this milter a second time."""
 
@@ -450,10 +280,10 @@ _DNS: Final = ResolverOptions()
 class Dns(Table):
     """Look-up of key records."""
 
-    nameservers: Annotated[tuple[Annotated[str, AfterValidator(_nameserver)], ...], _Lax] = ()
+    nameservers: Annotated[tuple[Annotated[str, AfterValidator(values.nameserver)], ...], _Lax] = ()
     """Recursive name servers by address, as in ``127.0.0.1:53``, in order of preference; none for those of
     ``resolv_conf``."""
-    zone: Annotated[str, AfterValidator(_optional_file)] = ""
+    zone: Annotated[str, AfterValidator(values.optional_file)] = ""
     """A zone file with all key records there are, instead of the network: for tests and the demo."""
     query_timeout: float = Field(default=_DNS.query_timeout, ge=0.05, le=60)
     """Seconds for the first attempt at a server; the second has twice as long."""
@@ -476,11 +306,11 @@ class Dns(Table):
     """A kept key that is older than this, in seconds, and does not verify a signature whose body hash is right is asked
     for anew, in case it was replaced; so at most once in that time. 0 for never. The name server may still have the old
     record: it keeps it for the record's time to live."""
-    dnssec_probe: Annotated[str, AfterValidator(_probe)] = _DNS.dnssec_probe
+    dnssec_probe: Annotated[str, AfterValidator(values.dnssec_probe)] = _DNS.dnssec_probe
     """A name in a signed zone. A name server that vouches for its SOA record validates, so keys that it does not vouch
     for count as ``insecure``; without a probe, or when it fails, they count as ``unknown``. It is put by a thread of
     its own, when a name server has vouched for nothing in the last hour, and delays no message. Empty for none."""
-    resolv_conf: Annotated[str, AfterValidator(_file)] = _DNS.resolv_conf
+    resolv_conf: Annotated[str, AfterValidator(values.absolute_file)] = _DNS.resolv_conf
     """File with ``nameserver`` lines (resolv.conf(5)), for when ``nameservers`` is empty. It is read again when it has
     changed."""
 
