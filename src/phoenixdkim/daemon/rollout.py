@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from phoenixdkim.config.load import read_octets
@@ -20,10 +20,11 @@ from phoenixdkim.daemon.children import Children
 from phoenixdkim.daemon.control_messages import ReloadResult, Verdict
 from phoenixdkim.daemon.generations import Generation
 from phoenixdkim.daemon.hosts import Host
+from phoenixdkim.daemon.in_force import InForce, exporter_rules, with_fixed
 from phoenixdkim.daemon.listening import ListeningSocket
-from phoenixdkim.daemon.messages import Loaded, Settings, lines_for_message
+from phoenixdkim.daemon.messages import Loaded, lines_for_message
 from phoenixdkim.daemon.notify import Notifier
-from phoenixdkim.exporters.users import Rules, may_stay, parse_uids
+from phoenixdkim.exporters.users import may_stay
 from phoenixdkim.keystore.identities import unchanged
 from phoenixdkim.ledger import Ledger
 from phoenixdkim.log import Log
@@ -79,25 +80,6 @@ class _Attempt:
     old: list[Generation] = field(default_factory=list)
     summary: Summary | None = None
     change: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class InForce:
-    """The configuration in force.
-
-    Attributes:
-        data: the file's octets as they were read.
-        summary: what it is.
-        settings: what the supervisor needs of it.
-        workers: how many it has.
-        identities: what the files were that its leader read: keys, and the zone.
-    """
-
-    data: bytes
-    summary: Summary
-    settings: Settings
-    workers: int
-    identities: bytes
 
 
 class Rollout:
@@ -286,7 +268,7 @@ class Rollout:
         assert generation.loaded is not None
         assert attempt.summary is not None
         old, before = self.in_force, self.in_force.summary
-        settings, needs_restart = _with_fixed(old.settings, generation.loaded.settings)
+        settings, needs_restart = with_fixed(old.settings, generation.loaded.settings)
         if attempt.is_reload:
             for line in (*needs_restart, *generation.loaded.warnings):
                 self._log.warning(line)
@@ -376,32 +358,3 @@ def end(generation: Generation) -> None:
         generation.kill()
     # If some of its workers were ready a client may have met one of them: its message is not deferred for that.
     generation.park(4.0, 5.0, idle_is_done=False)
-
-
-def exporter_rules(settings: Settings) -> Rules:
-    """Return what decides whose processes exporters are."""
-    return Rules(settings.user, parse_uids(settings.exporter_uids))
-
-
-def _with_fixed(old: Settings, new: Settings) -> tuple[Settings, list[str]]:
-    """Return the new settings with those that only a restart changes as they were, and a warning for each."""
-    warnings = [
-        f"{option} has changed; restart the daemon to use it{where}"
-        for option, where, before, after in (
-            ("milter.socket", "", old.socket, new.socket),
-            ("milter.socket_mode", "", old.socket_mode, new.socket_mode),
-            ("milter.socket_group", "", old.socket_group, new.socket_group),
-            ("control.socket", "", old.control_socket, new.control_socket),
-            ("[log]", " for the supervisor too", old.log, new.log),
-        )
-        if before != after
-    ]
-    fixed = replace(
-        new,
-        socket=old.socket,
-        socket_mode=old.socket_mode,
-        socket_group=old.socket_group,
-        control_socket=old.control_socket,
-        log=old.log,
-    )
-    return fixed, warnings

@@ -24,10 +24,11 @@ from phoenixdkim.daemon.fence import Fence
 from phoenixdkim.daemon.generation import EXIT_CONFIG, open_log
 from phoenixdkim.daemon.generations import Generation
 from phoenixdkim.daemon.hosts import State
+from phoenixdkim.daemon.in_force import InForce, exporter_rules
 from phoenixdkim.daemon.listening import ListenError, ListeningSocket, listen
 from phoenixdkim.daemon.messages import Loaded
 from phoenixdkim.daemon.notify import Notifier
-from phoenixdkim.daemon.rollout import InForce, Rollout, exporter_rules
+from phoenixdkim.daemon.rollout import Rollout
 from phoenixdkim.daemon.signals import SignalNotes
 from phoenixdkim.ledger import Batch, Ledger
 from phoenixdkim.log import Log
