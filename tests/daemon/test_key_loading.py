@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
@@ -38,6 +39,27 @@ def test_identities_arrive_and_stay(tmp_path) -> None:
     loading.receive()
     assert loading.identities == identities.encode() and unchanged(loading.identities)
     loading.close()
+
+
+def test_no_room_for_identities_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    def act(theirs: KeyLoading) -> None:
+        monkeypatch.setattr(os, "write", full)
+        theirs.send(Identities())
+        os._exit(3)
+
+    loading = KeyLoading("conf", TEXT)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            act(loading)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+    loading.receive()
+    assert not unchanged(loading.identities)
 
 
 def test_identities_that_were_not_sealed_count_as_changed() -> None:

@@ -38,14 +38,21 @@ class KeyLoading:
     def send(self, identities: Identities) -> None:
         """Hand over what the files were, for good. For the leader; too much for a message."""
         encoded = memoryview(identities.encode())
-        while encoded:
-            encoded = encoded[os.write(self._memory, encoded) :]
-        fcntl.fcntl(self._memory, fcntl.F_ADD_SEALS, _SEALS)
-        self.close()
+        try:
+            while encoded:
+                encoded = encoded[os.write(self._memory, encoded) :]
+            fcntl.fcntl(self._memory, fcntl.F_ADD_SEALS, _SEALS)
+        except OSError:
+            # Without memory for it every reload makes a new generation, which is no reason to refuse this one.
+            pass
+        finally:
+            self.close()
 
     def receive(self) -> None:
         """Take what the leader sent. For the supervisor; nobody can change it any more."""
-        if fcntl.fcntl(self._memory, fcntl.F_GET_SEALS) == _SEALS and os.fstat(self._memory).st_size <= _MAX_OCTETS:
+        # The kernel may add a seal of its own (F_SEAL_EXEC, by vm.memfd_noexec).
+        sealed = fcntl.fcntl(self._memory, fcntl.F_GET_SEALS) & _SEALS == _SEALS
+        if sealed and os.fstat(self._memory).st_size <= _MAX_OCTETS:
             self.identities = os.pread(self._memory, _MAX_OCTETS, 0)
         self.close()
 
