@@ -39,7 +39,8 @@ class ProcessOptions(BaseModel):
     """Memory of the exporter's process, in MiB of data above what the interpreter has before it imports the plugin.
     Shared memory, page cache and child processes are not covered; the service's MemoryMax covers those."""
     stop_timeout: float = Field(default=2.0, ge=0.1, le=60)
-    """Seconds that the exporter has for its last tick and stop."""
+    """Seconds that the exporter has for its last tick and stop; when the daemon stops, not more than its own
+    ``milter.stop_timeout`` leaves."""
 
 
 def process_options(table: Mapping[str, object]) -> ProcessOptions:

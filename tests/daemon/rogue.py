@@ -112,6 +112,7 @@ ACTS = {
     "version": lambda: send(b'{"version": 2, "kind": "mismatch"}'),
     "rtmin": lambda: kill_itself(34 + 7),
     "nothing": lambda: None,
+    "slow": lambda: None,
 }
 
 
@@ -144,6 +145,11 @@ class Rogue:
         if options.report:
             self.report(Path(options.report))
         ACTS[options.act]()
+
+    @hookimpl
+    def phoenixdkim_stop(self):
+        if self.context.options.act == "slow":
+            time.sleep(10_000)
 
     def report(self, path):
         """Let programs that are started in every way say what descriptors they have."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import socket
@@ -348,6 +349,14 @@ def test_what_is_sent_before_the_word_to_stop_arrives_is_no_violation(stage: Sta
     stage.send(CHECKED, LOG, CODEC.encode(Stopped()))
     assert stage.host.state is State.STOPPING
     assert not any("killed" in line for line in stage.log.lines)
+
+
+@pytest.mark.parametrize(("limit", "seconds"), [(math.inf, 2.0), (100.0, 2.0), (1.5, 1.5), (0.0, 0.0), (-5.0, 0.0)])
+def test_the_time_to_stop_is_capped(stage: Stage, limit: float, seconds: float) -> None:
+    stage.run()
+    deadline = stage.host.stop(max(0.0, limit))
+    assert deadline == stage.clock.now + seconds + 0.5
+    assert stage.received()[-1]["seconds"] == seconds
 
 
 def test_a_start_and_a_stop_may_cross(stage: Stage) -> None:

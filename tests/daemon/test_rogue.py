@@ -177,6 +177,16 @@ def test_a_death_by_a_real_time_signal_is_named(installed, key):
         assert house.stop() == 0
 
 
+def test_the_daemon_stops_in_its_own_time_whatever_exporters_ask_for(installed, key):
+    slow = "".join(f'[exporters.slow-{n}]\ntype = "rogue"\nact = "slow"\nstop_timeout = 60\n' for n in range(3))
+    with House(key, exporters=slow, milter="stop_timeout = 3") as house:
+        Mail(house).until(lambda: all(house.log().count(f"slow-{n}") for n in range(3)))
+        begun = time.monotonic()
+        assert house.stop() == 0
+        # One after the other, or for as long as the tables say, would take a minute and more.
+        assert time.monotonic() - begun < 40
+
+
 @pytest.mark.parametrize(
     ("act", "expected"),
     [

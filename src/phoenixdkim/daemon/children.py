@@ -5,6 +5,7 @@ What to do about them is the supervisor's to decide. Nothing here waits longer t
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import signal
@@ -266,10 +267,15 @@ class Children:
             if self.hosts[name].state in (State.CHECKED, State.RUNNING):
                 self.hosts[name].refuse(list(faults))
 
-    def stop_all_hosts(self, log: Log) -> None:
-        """Let each exporter deliver what there is and end; kill those that don't in time."""
+    def stop_all_hosts(self, log: Log, limit: float) -> None:
+        """Let all exporters deliver what there is and end, at the same time; kill those that don't in time.
+
+        Args:
+            log: names those that are killed.
+            limit: seconds that each has at most.
+        """
         hosts = self.all_hosts()
-        self._let_end(hosts, lambda: False)
+        self._let_end(hosts, lambda: False, limit)
         for host in hosts:
             if host.pid:
                 log.error(f"exporter '{host.name}' did not stop in time; killed")
@@ -281,8 +287,8 @@ class Children:
             host.kill()
             self.retired.append(host)
 
-    def _let_end(self, hosts: Sequence[Host], interrupted: Callable[[], bool]) -> None:
-        deadline = max((host.stop() for host in hosts), default=0.0)
+    def _let_end(self, hosts: Sequence[Host], interrupted: Callable[[], bool], limit: float = math.inf) -> None:
+        deadline = max((host.stop(limit) for host in hosts), default=0.0)
         while any(host.pid for host in hosts) and time.monotonic() < deadline and not interrupted():
             self.listen(0.05)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import os
 import signal
 import time
@@ -31,6 +32,7 @@ _LONGEST_WAIT: Final = 120.0
 _MAX_PAUSE: Final = 60.0
 _HEALTHY: Final = 60.0
 _HUNG_UP: Final = 2.0
+_STOP_MARGIN: Final = 0.5
 _MESSAGES_AT_ONCE: Final = 50
 _LEVELS: Final = {Severity.ERROR: Level.ERROR, Severity.WARNING: Level.WARNING, Severity.INFO: Level.INFO}
 
@@ -196,14 +198,18 @@ class Host:
         if not sent and self.client is not None and not self.client.ended:
             self._violate("does not read its control channel")
 
-    def stop(self) -> float:
-        """Ask for the last tick and the end; returns the monotonic time by which it must have ended."""
+    def stop(self, limit: float = math.inf) -> float:
+        """Ask for the last tick and the end; returns the monotonic time by which it must have ended.
+
+        Args:
+            limit: seconds that it has at most, whatever its table says.
+        """
         self._wanted = False
-        deadline = time.monotonic() + self.options.stop_timeout + 0.5
+        seconds = min(self.options.stop_timeout, limit)
         if self.state in (State.RUNNING, State.CHECKED, State.CHECKING) and self.client is not None:
-            self.client.stop(self.options.stop_timeout)
+            self.client.stop(seconds)
             self.state = State.STOPPING
-        return deadline
+        return time.monotonic() + seconds + _STOP_MARGIN
 
     def refuse(self, faults: list[TableFault]) -> None:
         """Leave the exporter down: its check was refused, or it clashes with another."""

@@ -41,6 +41,9 @@ _TICK_BUSY: Final = 0.05
 _START_TIMEOUT: Final = 300.0
 _LIFE: Final = 15.0
 
+_LAST_TICK: Final = 1.0
+"""Seconds that exporters have to stop when messages have used up the daemon's stop_timeout."""
+
 
 class StartRefused(Exception):
     """The daemon does not start; the lines say why."""
@@ -229,7 +232,8 @@ class Supervisor:
     def _stop(self, listening: ListeningSocket, timeout: float) -> None:
         self._notifier.stopping()
         self._log.notice("stopping")
-        deadline = time.monotonic() + timeout + 2
+        begun = time.monotonic()
+        deadline = begun + timeout + 2
         for generation in self._children.generations:
             if not generation.ready:
                 # A leader that loads keys does not listen to us; it has no worker yet, or the next line is for them.
@@ -239,7 +243,8 @@ class Supervisor:
             self._children.listen(0.05)
         for generation in self._children.generations:
             generation.kill()
-        self._children.stop_all_hosts(self._log)
+        # Exporters get what the messages have left of the time, and a moment for the last counts in any case.
+        self._children.stop_all_hosts(self._log, max(_LAST_TICK, begun + timeout - time.monotonic()))
         end_children()
         if self._children.control is not None:
             self._children.control.close()
