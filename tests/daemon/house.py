@@ -224,14 +224,8 @@ socket = "{self.base}/control.sock"
 
     def workers(self) -> list[int]:
         """Pids of the workers: the leader's children."""
-        parent = {}
-        for pid in [pid for pid, line in self.descendants().items() if "phoenixdkim run" in line]:
-            try:
-                parent[pid] = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                # It ended meanwhile.
-                continue
-        return [pid for pid in parent if parent[pid] in parent]
+        from_run = [pid for pid, line in self.descendants().items() if "phoenixdkim run" in line]
+        return [pid for pid in from_run if parent_of(pid) in from_run]
 
     def client(self) -> MilterClient:
         return MilterClient(self.address)
@@ -255,6 +249,14 @@ socket = "{self.base}/control.sock"
                     except ProcessLookupError:
                         continue
         shutil.rmtree(self.base, ignore_errors=True)
+
+
+def parent_of(pid: int) -> int:
+    """The pid of a process's parent, 0 when the process has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def alive(pid: int) -> bool:
