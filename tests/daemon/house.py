@@ -190,7 +190,7 @@ socket = "{self.base}/control.sock"
             text = f"{self.config.read_text()}# {self._comments}\n"
         self.config.write_text(text)
         self.signal(signal.SIGHUP)
-        self.wait_for("reloaded: ", seen + 1)
+        self.wait_for("reloaded: ", seen + 1, timeout=100)
 
     def wait(self, timeout: float = 40) -> int:
         assert self.process is not None
