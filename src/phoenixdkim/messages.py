@@ -70,6 +70,7 @@ class Range:
     high: float
 
 
+@dataclass(frozen=True, slots=True)
 class _Json:
     """Marks a field that takes any JSON object, bounded in depth and entries."""
 
