@@ -18,7 +18,7 @@ from typing import Final, Self
 
 ROOT: Final = Path(__file__).parents[2]
 UNITS: Final = ROOT / "contrib" / "systemd"
-PACKAGES: Final = ("systemd", "systemd-sysv", "python3")
+PACKAGES: Final = ("systemd", "systemd-sysv", "passwd", "python3")
 PATIENCE: Final = 240.0
 """Seconds that anything may take; nothing here is expected to be fast."""
 
