@@ -32,6 +32,8 @@ from phoenixdkim.process_status import ended_how, waited_for_processor
 
 CHECK_TIMEOUT: Final = 10.0
 """Seconds that a plugin has to be imported and checked."""
+_HUNG_UP: Final = 2.0
+"""Seconds between the end of a process's channel and its own."""
 _LONGEST_WAIT: Final = 20.0
 """Seconds more at most for one that waits for a processor."""
 _POLL: Final = 0.1
@@ -226,10 +228,12 @@ def _result(
     except MessageError as error:
         said = f"sent an invalid message while it was checked ({error})"
     if found is None and said is None and client.ended:
-        # Its end is a moment before its last status.
-        status = os.waitpid(pid, 0)[1]
-        said = f"ended its process while it was checked ({ended_how(status)})"
-        if os.waitstatus_to_exitcode(status) == EXIT_NOT_STARTED:
+        status = _status_of(pid)
+        if status is None:
+            said = "closed its control channel while it was checked"
+        elif os.waitstatus_to_exitcode(status) != EXIT_NOT_STARTED:
+            said = f"ended its process while it was checked ({ended_how(status)})"
+        else:
             said = "cannot be started: its user cannot run the interpreter or read the package, see the line before"
     elif said or isinstance(found, (Passed, Failed)):
         os.kill(pid, signal.SIGKILL)
@@ -239,6 +243,19 @@ def _result(
     if isinstance(found, Failed):
         return found.faults
     return found if isinstance(found, Passed) else None
+
+
+def _status_of(pid: int) -> int | None:
+    """Reap a process that has closed its channel; None for one that had to be killed, as another program runs in it."""
+    deadline = time.monotonic() + _HUNG_UP
+    while time.monotonic() < deadline:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return status
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return None
 
 
 def _users(
