@@ -188,6 +188,19 @@ def test_a_message_at_a_worker_without_leader_is_finished_at_stop(house: House) 
     assert time.monotonic() - begun < 15
 
 
+def test_a_key_that_was_replaced_is_named(house: House) -> None:
+    data = house.key_file.read_bytes()
+    other = house.base / "new.pem"
+    other.touch(0o600)
+    other.write_bytes(data)
+    other.rename(house.key_file)
+    house.signal(signal.SIGHUP)
+    house.wait_for("reloaded: rules 1, keys 1, trusted 2, key files changed\n")
+    house.signal(signal.SIGHUP)
+    house.wait_for("reloaded: unchanged")
+    assert signed(house.send())
+
+
 RULES = "".join(f'[[signing.rules]]\nfrom = "*@d{number}.example"\nkeys = ["main"]\n' for number in range(7))
 
 
