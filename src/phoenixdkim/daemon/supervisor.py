@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from socket import socket
+from textwrap import shorten
 from typing import Final, NoReturn
 
 from phoenixdkim import __version__, events
@@ -40,6 +41,9 @@ _TICK: Final = 0.5
 _TICK_BUSY: Final = 0.05
 _START_TIMEOUT: Final = 300.0
 _LIFE: Final = 15.0
+_REASONS: Final = 1200
+"""Characters of all reasons in the line about exporters that are down."""
+_LEAST_REASON: Final = 40
 
 _LAST_TICK: Final = 1.0
 """Seconds that exporters have to stop when messages have used up the daemon's stop_timeout."""
@@ -217,7 +221,13 @@ class Supervisor:
             return
         self._serving_told = True
         up = [name for name, host in hosts.items() if host.state is State.RUNNING]
-        down = [f"{name} ({host.reason or 'not started'})" for name, host in hosts.items() if name not in up]
+        # Each reason has a line of its own too; this line must not be cut.
+        most = max(_LEAST_REASON, _REASONS // max(1, len(hosts) - len(up)))
+        down = [
+            f"{name} ({shorten(host.reason or 'not started', most, placeholder=' ...')})"
+            for name, host in hosts.items()
+            if name not in up
+        ]
         self._log.notice(
             f"phoenixdkim {__version__} serving on {listening.name} with {rollout.in_force.workers} workers;"
             f" exporters: {', '.join(up) or 'none'}" + (f"; down: {', '.join(down)}" if down else "")
