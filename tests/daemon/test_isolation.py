@@ -24,6 +24,8 @@ from receivers.programs import eventually
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a process as another user")
 
 ORDINARY = 60998
+MARK = f"98765.{os.getpid()}"
+"""Others may run these tests at the same time: what is counted is ours."""
 _PLUGIN = """
 from phoenixdkim.hookspecs import hookimpl
 
@@ -42,7 +44,7 @@ def daemonize(depth=2):
         for _ in range(depth):
             if os.fork():
                 os._exit(0)
-        os.execv("/bin/sleep", ["sleep", "98765"])
+        os.execv("/bin/sleep", ["sleep", "MARK"])
     os.wait()
 """
 MODULES = {
@@ -57,17 +59,17 @@ MODULES = {
     "        if os.fork() == 0:\n"
     "            os.setsid()\n"
     "            if os.fork() == 0:\n"
-    "                os.execv('/bin/sleep', ['sleep', '98765'])\n"
+    "                os.execv('/bin/sleep', ['sleep', 'MARK'])\n"
     "    except BlockingIOError:\n"
     "        time.sleep(1000)\n",
-    "runs": "import os\nos.execv('/bin/sleep', ['sleep', '98765'])\n" + _PLUGIN.format(tick="pass"),
+    "runs": "import os\nos.execv('/bin/sleep', ['sleep', 'MARK'])\n" + _PLUGIN.format(tick="pass"),
     "tells": "import os\nos.write(2, b'loaded as %d\\n' % os.geteuid())\n" + _PLUGIN.format(tick="pass"),
 }
 
 
 @pytest.fixture(scope="module")
 def installed() -> Iterator[None]:
-    package = Installed(MODULES, "phoenixdkim-intruders")
+    package = Installed({name: text.replace("MARK", MARK) for name, text in MODULES.items()}, "phoenixdkim-intruders")
     yield
     package.remove()
 
@@ -93,7 +95,7 @@ def left_behind() -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if entry.name.isdigit() and (entry / "cmdline").read_bytes() == b"sleep\x0098765\x00":
+            if entry.name.isdigit() and (entry / "cmdline").read_bytes() == f"sleep\0{MARK}\0".encode():
                 found.append(int(entry.name))
     return found
 
@@ -233,12 +235,12 @@ def test_workers_that_lost_their_leader_are_no_strays(installed: None, key: KeyP
 def test_check_ends_what_a_plugin_leaves_behind(installed: None, key: KeyPair, kind: str) -> None:
     with contextlib.closing(House(key, exporters=tables(kind))) as house:
         for _ in range(1 if kind == "forks_without_end" else 2):
-            status, lines = run("check", house.config)
-            assert status == 0, "a daemon would start"
+            status, lines = run("check", house.config, 200)
+            assert status == 0, lines
             assert left_behind() == []
         house.start()
         assert signed(house.send())
-        if kind != "daemonizes":
+        if kind not in ("daemonizes", "forks_without_end"):
             # The daemon says of it what the check said.
             (said,) = [line for line in lines if "exporters.e0: plugin " in line]
             hangs = " hangs: no answer to its check" in said

@@ -37,7 +37,7 @@ _HUNG_UP: Final = 2.0
 _LONGEST_WAIT: Final = 20.0
 """Seconds more at most for one that waits for a processor."""
 _POLL: Final = 0.1
-_MARGIN: Final = 20.0
+_MARGIN: Final = 60.0
 """Seconds for what comes before and after."""
 
 
