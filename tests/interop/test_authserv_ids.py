@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,13 +53,29 @@ def test_the_readers_find_other_names() -> None:
     ]
 
 
+@pytest.fixture
+def readable() -> Iterator[Path]:
+    """A directory that the user of sieve-test can read, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name)
+        path.chmod(0o777)
+        yield path
+
+
 @requirement("A06", "A08")
-@pytest.mark.skipif(shutil.which("sieve-test") is None, reason="Debian's dovecot-sieve is not installed")
-def test_no_sieve_script_finds_our_name_in_a_row_that_is_kept(tmp_path: Path) -> None:
-    script, message, settings = (tmp_path / name for name in ("script.sieve", "message", "dovecot.conf"))
+def test_no_sieve_script_finds_our_name_in_a_row_that_is_kept(readable: Path) -> None:
+    script, message, settings = (readable / name for name in ("script.sieve", "message", "dovecot.conf"))
     script.write_text(SIEVE)
+    version = subprocess.run(["dovecot", "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
+    if version.startswith("2.3."):
+        storage = f"mail_location = maildir:{readable}/mail\n"
+    else:
+        storage = (
+            "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\n"
+            f"mail_driver = maildir\nmail_path = {readable}/mail\n"
+        )
     settings.write_text(
-        f"mail_uid = nobody\nmail_gid = nogroup\nmail_home = {tmp_path}\nmail_location = maildir:{tmp_path}/mail\n"
+        f"{storage}mail_uid = nobody\nmail_gid = nogroup\nmail_home = {readable}\n"
         "first_valid_uid = 1\nfirst_valid_gid = 1\nssl = no\n"
     )
     found = []
@@ -71,9 +88,10 @@ def test_no_sieve_script_finds_our_name_in_a_row_that_is_kept(tmp_path: Path) ->
             capture_output=True,
             text=True,
             timeout=60,
-            check=True,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "USER": "nobody"},
+            check=False,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(readable), "USER": "nobody"},
         )
+        assert done.returncode == 0, done.stderr
         if "discard" in done.stdout and not forged(b" " + value, OURS):
             found.append(name)
     assert found == []
