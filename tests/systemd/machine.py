@@ -120,7 +120,7 @@ class Machine:
         """Run a command in the machine, as root or as another user; its status and output."""
         prefix = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
         return subprocess.run(
-            ["nsenter", f"--target={self._leader}", "--all", *prefix, *command],
+            ["nsenter", f"--target={self._leader}", "--all", "--root", "--wd", *prefix, *command],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
