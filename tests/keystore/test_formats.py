@@ -127,6 +127,8 @@ def test_public_half_that_does_not_match(position: int) -> None:
         (b"\xff\0" * 50, "no private key"),
         (b"-----BEGIN GARBAGE-----\nAAAA\n-----END GARBAGE-----\n", "no private key in this PEM file"),
         (base64.b64encode(SEED[:31]), "base64 of 31 octets"),
+        (base64.b64encode(b"0" + SEED[1:31]), "base64 of 31 octets"),  # 0x30 begins DER too
+        (base64.b64encode(b"0\x80" + SEED[2:31]), "base64 of 31 octets"),
         (base64.b64encode(SEED + b"x"), "base64 of 33 octets"),
         (base64.b64encode(SEED + ED_PUBLIC[:31]), "base64 of 63 octets"),
         (base64.b64encode(SEED)[:-1], "complete?"),

@@ -72,7 +72,7 @@ def decode(path: str, data: bytes) -> PrivateKey:
         ) from error
     if len(octets) in (_SEED, _SECRET):
         return _ed25519(path, octets)
-    if octets[:1] == b"\x30":
+    if octets[:1] == b"\x30" and (inner := _element(octets, 0)) is not None and inner[1] == len(octets):
         return _from_der(path, octets)
     raise KeyStoreError(
         path,
