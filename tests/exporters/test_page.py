@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import random
+from contextlib import closing
 from enum import StrEnum
 
 import pytest
@@ -73,7 +74,7 @@ def test_a_successor_counts_what_was_taken_and_not_delivered(fd, delivered, lost
     successor = HostPage(fd, "test")
     assert recovered(successor) == lost
     assert recovered(successor) == 0, "once"
-    assert (successor.lost, Page(read_only_descriptor(fd), "test").lost) == (lost, lost)
+    assert (successor.lost, reading(fd).lost) == (lost, lost)
     assert successor.take(totals(s1=6, s2=3, s3=2)) == [(1, 1)]
 
 
@@ -105,7 +106,7 @@ def test_what_was_lost_in_a_tick_is_not_counted_again_by_a_successor(fd):
 
 def own(fd):
     """The words of the first two series, and the number of failures."""
-    found = Page(read_only_descriptor(fd), "test").read()
+    found = reading(fd).read()
     return found.own[:3], found.failures
 
 
@@ -231,7 +232,8 @@ def used_page(fd):
 
 def goes_on(fd, now):
     """Be a successor: recover, tick, stop. Nothing may raise, and no more events than there are may be delivered."""
-    facts = RecordWriter("test").read()
+    with closing(RecordWriter("test")) as record:
+        facts = record.read()
     page = HostPage(fd, "test")
     found = page.recover(now, [7] * STRIPES, facts)
     page.declare(frozen(PAINTED, DEPTH))
@@ -248,7 +250,7 @@ def goes_on(fd, now):
     page.settle()
     page.add_lost(1)
     assert page.settled_tick == page.tick
-    assert Page(read_only_descriptor(fd), "test").read() is not None, "the page is sound again"
+    assert reading(fd).read() is not None, "the page is sound again"
     return found, entries
 
 
@@ -258,7 +260,7 @@ def test_a_successor_goes_on_whatever_a_word_of_the_header_says(fd, word, value)
     now = used_page(fd)
     page = HostPage(fd, "test")
     page._words[word] = value
-    Page(read_only_descriptor(fd), "test").read()
+    reading(fd).read()
     goes_on(fd, now)
 
 
@@ -291,6 +293,15 @@ def test_events_are_not_delivered_twice_after_a_hole(fd, start, length):
     assert counts[2] in (1, 2) and counts[1] <= 3
 
 
+def reading(fd):
+    """The page as others read it."""
+    descriptor = read_only_descriptor(fd)
+    try:
+        return Page(descriptor, "test")
+    finally:
+        os.close(descriptor)
+
+
 def punch_hole(fd, start, length):
     libc = ctypes.CDLL(None, use_errno=True)
     keep_size_and_punch = 0x01 | 0x02
@@ -299,13 +310,14 @@ def punch_hole(fd, start, length):
 
 def test_a_reset_page_goes_on_from_the_record(fd):
     now = used_page(fd)
-    record = RecordWriter("test")
-    record.accept([one.shown for one in frozen(PAINTED, DEPTH)])
-    record.keep(6, 11, [3, 1, 0])
+    with closing(RecordWriter("test")) as record:
+        record.accept([one.shown for one in frozen(PAINTED, DEPTH)])
+        record.keep(6, 11, [3, 1, 0])
+        facts = record.read()
     os.pwrite(fd, b"\0" * 8, 0)
     page = HostPage(fd, "test")
-    assert page.recover(now, [7] * STRIPES, record.read()).reset
+    assert page.recover(now, [7] * STRIPES, facts).reset
     page.declare(frozen(PAINTED, DEPTH))
-    found = Page(read_only_descriptor(fd), "test").read()
+    found = reading(fd).read()
     assert (found.failures, found.lost, found.own[:3]) == (6, 11, (3, 1, 0))
     assert (page.taken(), page.ring_heads()) == (now[:EVENTS], [7] * STRIPES)

@@ -35,6 +35,12 @@ class House:
             store.keep(lambda: 10**18)
         self.sibling = self.reader()
 
+    def close(self):
+        for store in self.stores.values():
+            store.close()
+        self.ledger.close()
+        os.close(self.ledger.fd)
+
     def reader(self):
         return [
             StateReader(Record(store.readable[0], name), Page(store.readable[1], name))
@@ -64,7 +70,9 @@ FAILURES = ("phoenixdkim_exporter_failures_total", (("exporter", "hostile"),))
 
 @pytest.fixture
 def house():
-    return House()
+    found = House()
+    yield found
+    found.close()
 
 
 def totals_of(series):
