@@ -34,6 +34,13 @@ from phoenixdkim.testing.dns_wire import answer_wire, plain_name
 __all__ = ["Behaviour", "Fault", "Question", "ScriptedDnsServer", "Tcp", "txt"]
 
 
+def _readable(sock: socket.socket) -> bool:
+    """Whether something arrives within 50 ms; poll(2) takes any descriptor, select(2) only those below 1024."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(50))
+
+
 class ScriptedDnsServer:
     """The server; a context manager. ``address`` is what a resolver's list of name servers takes.
 
@@ -167,7 +174,7 @@ class ScriptedDnsServer:
 
     def _serve_udp(self) -> None:
         while not self._stopping.is_set():
-            if not select.select([self._udp], [], [], 0.05)[0]:
+            if not _readable(self._udp):
                 continue
             try:
                 wire, client = self._udp.recvfrom(65535)
@@ -212,7 +219,7 @@ class ScriptedDnsServer:
 
     def _serve_tcp(self) -> None:
         while not self._stopping.is_set():
-            if not select.select([self._tcp], [], [], 0.05)[0]:
+            if not _readable(self._tcp):
                 continue
             try:
                 connection, client = self._tcp.accept()
