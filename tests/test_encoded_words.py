@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from phoenixdkim.encoded_words import MAX_WORDS, decodings
+from phoenixdkim.encoded_words import MAX_WORDS, decodings, found_in
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,18 @@ def test_work_is_bounded(value: bytes) -> None:
     started = time.process_time()
     decodings(value)
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b"x =?utf-8?q?a?= y", True),
+        (b"=?utf-8?b?YQ", True),
+        (b"=??Q?", True),
+        (b"=?utf-8?x?a?=", False),
+        (b"=?utf-8?q", False),
+        (b"a=?b", False),
+    ],
+)
+def test_found_in(value: bytes, expected: bool) -> None:
+    assert found_in(value) is expected

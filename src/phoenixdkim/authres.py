@@ -326,9 +326,9 @@ def forged(value: bytes, *authserv_ids: bytes) -> bool:
         return plain in names
     value = value.lstrip(b" \t\r\n")
     head = value[:_MAX_HEAD]
-    before, semicolon, _ = head.partition(b";")
-    words = before.count(encoded_words.START)
-    if words > encoded_words.MAX_WORDS or (len(value) > _MAX_HEAD and not semicolon):
+    # Not only those before the first semicolon: that one may stand in a comment or behind an empty clause.
+    words = head.count(encoded_words.START)
+    if words > encoded_words.MAX_WORDS or (len(value) > _MAX_HEAD and b";" not in head):
         # No program writes such a field, other than to hide a name in it.
         return True
     ours = [host_name(name, _folded_id) for name in names]
@@ -337,9 +337,17 @@ def forged(value: bytes, *authserv_ids: bytes) -> bool:
     if any(loose_claim(head, name) for name in ours):
         return True
     return any(
-        _claims(text, ours) or any(loose_claim(text, name) for name in ours)
+        _decodable_again(text) or _claims(text, ours) or any(loose_claim(text, name) for name in ours)
         for text in (encoded_words.decodings(head) if words else ())
     )
+
+
+def _decodable_again(text: bytes) -> bool:
+    """Whether there is an encoded word in the head of a decoded value, for readers that decode twice.
+
+    No program writes such a field, other than to hide a name in it.
+    """
+    return encoded_words.found_in(text.partition(b";")[0])
 
 
 def _claims(value: bytes, ours: Sequence[HostName]) -> bool:
@@ -353,10 +361,16 @@ def _claims(value: bytes, ours: Sequence[HostName]) -> bool:
         # Another reader may find our name in what we can't read.
         return not value.isascii() or len(value) > _MAX_HEAD or any(name.within(value) for name in ours)
     words = [(kind, text) for kind, text in tokens if kind in ("word", "quoted")]
-    if not words or (len(tokens) > 1 and tokens[1][0] == "="):
+    if not words or _begins_with_result(tokens):
         # No authserv-id at all: some readers take that for the local one.
         return True
     return any(_named(words, name) for name in ours)
+
+
+def _begins_with_result(tokens: list[_Token]) -> bool:
+    """Whether the value begins with "method=" or "method/version=" (RFC 8601 section 2.2)."""
+    kinds = [kind for kind, _ in tokens[:4]]
+    return kinds[1:2] == ["="] or (kinds[1:2] == ["/"] and kinds[3:] == ["="])
 
 
 def _named(words: list[_Token], ours: HostName) -> bool:

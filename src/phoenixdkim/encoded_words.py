@@ -45,6 +45,11 @@ class _Word(NamedTuple):
     """The octets, as readers take them that treat damaged base64 differently; as many for each word."""
 
 
+def found_in(value: bytes) -> bool:
+    """Return whether there is an encoded word in the value, complete or not."""
+    return _WORD.search(value) is not None
+
+
 def decodings(value: bytes) -> tuple[bytes, ...]:
     """Return each text that a reader may decode a header field's value to, in UTF-8, without duplicates.
 

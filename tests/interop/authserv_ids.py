@@ -51,7 +51,9 @@ def _value(chance: random.Random) -> bytes:
         name = chance.choice([name.upper(), name.replace("m", "\uff4d"), *(form.format(name) for form in _FORMS)])
     cuts = [0, *sorted(chance.randint(0, len(name)) for _ in range(chance.randint(1, 3))), len(name)]
     pieces = [name[start:end] for start, end in itertools.pairwise(cuts)]
-    parts = [_encoded(chance, piece) if chance.random() < 0.45 else piece.encode() for piece in pieces]
+    parts = [_encoded(chance, piece.encode()) if chance.random() < 0.45 else piece.encode() for piece in pieces]
+    if chance.random() < 0.05:
+        parts = [_encoded(chance, b"".join(parts))]
     for likelihood in (0.6, 0.3):
         if chance.random() < likelihood:
             parts.insert(chance.randint(0, len(parts)), chance.choice(_JUNK))
@@ -59,12 +61,12 @@ def _value(chance: random.Random) -> bytes:
     return chance.choice([b"", b"(c) "]) + head + chance.choice([b"; dkim=pass header.d=bank.example", b"", b" ; none"])
 
 
-def _encoded(chance: random.Random, text: str) -> bytes:
+def _encoded(chance: random.Random, text: bytes) -> bytes:
     charset = chance.choice(_CHARSETS)
     try:
-        octets = text.encode(charset.partition("*")[0])
+        octets = text.decode().encode(charset.partition("*")[0])
     except (LookupError, UnicodeError):
-        octets = text.encode()
+        octets = text
     if chance.random() < 0.5:
         letter, word = chance.choice([b"b", b"B"]), base64.b64encode(octets)
         if chance.random() < 0.3:
@@ -97,6 +99,7 @@ def readings(found: Sequence[bytes]) -> list[dict[str, list[str]]]:
                 "libmime": list(_simple(decoded)),
                 "email.policy.default": list(_simple(_by_policy(value))),
                 "email.header": list(_simple(_by_header(value))),
+                "email.header behind email.policy.default": list(_simple(_by_header(_by_policy(value)))),
             }
         )
     return answers
@@ -122,11 +125,12 @@ def _by_policy(value: bytes) -> str:
         return ""
 
 
-def _by_header(value: bytes) -> str:
+def _by_header(value: bytes | str) -> str:
+    text = value.decode("latin-1") if isinstance(value, bytes) else value
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            words = email.header.decode_header(value.decode("latin-1").replace("\r\n", ""))
+            words = email.header.decode_header(text.replace("\r\n", ""))
             return str(email.header.make_header(words))
         except (email.header.HeaderParseError, LookupError, ValueError):
             return ""
