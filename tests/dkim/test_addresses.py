@@ -63,6 +63,12 @@ def test_s01_authors(value: bytes, found: list[bytes]) -> None:
         b" <<a@x.example>>",
         b" <(c)\r\n\ta (c) @ x.example. >",
         b"<a@x.example>\r\n",
+        b" <a@x .example>",
+        b" <a@x. example>",
+        b" <a@x . example.>",
+        b" Ann <a@x\r\n .example>",
+        b" Ann <a@x.\r\n\texample>",
+        b" Ann <a@(c)x(c).(c)example(c)>",
     ],
 )
 def test_s01_one_address_in_brackets_decides_alone(value: bytes) -> None:
@@ -144,7 +150,13 @@ def _fault(value: bytes) -> AddressFault:
         (b" a@.example.com", AddressFault.INVALID_DOMAIN),
         (b" a@.", AddressFault.INVALID_DOMAIN),
         (b" a@example.com .example.net", AddressFault.INVALID_DOMAIN),
-        (b" <a@example.com(c).example.net>", AddressFault.INVALID_DOMAIN),
+        (b" a@example.com(c).example.net", AddressFault.INVALID_DOMAIN),
+        (b" <a@example.com(c)example.net>", AddressFault.INVALID_DOMAIN),
+        (b" Ann <a@example.com b>", AddressFault.INVALID_DOMAIN),
+        (b" <a@example.com b@example.com>", AddressFault.INVALID_DOMAIN),
+        (b" <a@example. (c) .com>", AddressFault.INVALID_DOMAIN),
+        (b' <a@example."com">', AddressFault.INVALID_DOMAIN),
+        (b" <a@example .com> <b@example.com>", AddressFault.INVALID_DOMAIN),
         (b" a@example.com. example.net", AddressFault.INVALID_DOMAIN),
         (b" a@example.com\r.example.net", AddressFault.INVALID_DOMAIN),
         (b" <a@example.com\x01>", AddressFault.INVALID_DOMAIN),
@@ -178,6 +190,20 @@ def test_every_fault_has_words() -> None:
 )
 def test_s01_just_an_author(value: bytes) -> None:
     assert from_addresses(value) == [b"a@example.com"]
+
+
+@pytest.mark.parametrize(
+    "value, found",
+    [
+        (b" <a . b@example.com>", b"a.b@example.com"),
+        (b" <a(c).\r\n b@example.com>", b"a.b@example.com"),
+        (b' <"a@b" . c@example.com>', b'"a@b".c@example.com'),
+        (b' <a."b c"@example.com>', b'a."b c"@example.com'),
+        (b" <a@example.com .example.net>", b"a@example.com.example.net"),
+    ],
+)
+def test_s01_obsolete_addr_spec(value: bytes, found: bytes) -> None:
+    assert from_addresses(value) == [found]
 
 
 @pytest.mark.parametrize("value", [b'""@example.com', b'"\\a"@example.com', b'".a."@example.com', b"a@example.XX"])

@@ -68,6 +68,7 @@ def test_no_reader_is_given_a_signature_for_display_text() -> None:
     for form in FORMS:
         if form.signed is not None:
             bare = re.sub(rb'"(?:[^"\\]|\\.)*"(?!@)|\([^()]*\)|=\?\S*\?=', b"", form.value)
+            bare = re.sub(rb"\s*\.\s*", b".", bare)
             assert b"@" in bare and form.signed.encode() in bare.lower()
 
 

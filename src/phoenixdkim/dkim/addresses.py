@@ -11,6 +11,7 @@ so that an address which any reader might see counts. An ``@`` beside a bracket 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from enum import StrEnum
@@ -176,13 +177,29 @@ def _has_pair(tokens: Sequence[_Token]) -> bool:
 
 
 def _addr_spec(tokens: Sequence[_Token]) -> bytes | None:
-    """Return the address if the tokens are one addr-spec and nothing else."""
-    if len(tokens) != 3:
+    """Return the address if the tokens are one addr-spec and nothing else.
+
+    Obsolete syntax has white space and comments around the dots of both its parts (RFC 5322 section 4.4).
+    """
+    kinds = [kind for kind, _ in tokens]
+    if kinds.count(b"@") != 1:
         return None
+    at = kinds.index(b"@")
+    if b"quoted" in kinds[at:] or not {*kinds} <= {b"atom", b"quoted", b"@"}:
+        return None
+    local, domain = _dotted(tokens[:at]), _dotted(tokens[at + 1 :])
     try:
-        return _address(tokens, 1)
+        return _address(((b"atom", local), tokens[at], (b"atom", domain)), 1) if local and domain else None
     except AddressError:
         return None
+
+
+def _dotted(words: Sequence[_Token]) -> bytes:
+    """Return the words as one; empty if there are none, or two without a dot between them."""
+    texts = [text for _, text in words]
+    if not all(one.endswith(b".") or two.startswith(b".") for one, two in itertools.pairwise(texts)):
+        return b""
+    return b"".join(texts)
 
 
 def _all(tokens: Sequence[_Token]) -> list[bytes]:
@@ -192,8 +209,14 @@ def _all(tokens: Sequence[_Token]) -> list[bytes]:
         AddressError: one of them belongs to no address.
     """
     found = []
+    within = False
     for position, (kind, _) in enumerate(tokens):
-        if kind == b"@":
+        if kind in (b"<", b">"):
+            within = kind == b"<"
+        elif kind == b"@":
+            # Some readers join "<a@example.com b>" to "a@example.comb".
+            if within and tokens[position + 2 : position + 3] and tokens[position + 2][0] == b"atom":
+                raise AddressError(AddressFault.INVALID_DOMAIN)
             found.append(_address(tokens, position))
             if len(found) > _MAX_ADDRESSES:
                 raise AddressError(AddressFault.TOO_MANY)
