@@ -10,13 +10,19 @@ from types import SimpleNamespace
 import pytest
 
 from daemon.sleeper import sleeper
+from daemon.test_hosts import Stage
 from phoenixdkim import events
 from phoenixdkim.channel import channel_pair
 from phoenixdkim.daemon.children import Children
+from phoenixdkim.daemon.fence import Fence
 from phoenixdkim.daemon.generation import Leader, _Worker
 from phoenixdkim.daemon.generations import Generation
+from phoenixdkim.daemon.hosts import State
 from phoenixdkim.daemon.lifeline import lifeline
 from phoenixdkim.daemon.messages import CODEC, Fenced, Parked, Restarted
+from phoenixdkim.daemon.reaper import Reaper
+from phoenixdkim.exporters.messages import CODEC as EXPORTER_CODEC
+from phoenixdkim.exporters.messages import Refused, TableFault
 from phoenixdkim.ledger import Ledger
 from phoenixdkim.process_status import signal_name
 
@@ -31,19 +37,23 @@ def ended_child(number=signal.SIGKILL):
 class Broken:
     """An exporter whose end can't be dealt with."""
 
-    def __init__(self, pid, *, sweep=False, ended=False):
+    def __init__(self, pid, *, sweep=False, words=False, ended=False):
         self.name = "broken"
         self.pid = pid
         self.client = None
         self.output = None
-        self._raises = (sweep, ended)
+        self._raises = (sweep, words, ended)
 
     def sweep(self):
         if self._raises[0]:
             raise PermissionError("no")
 
-    def ended(self, status):
+    def take_messages(self):
         if self._raises[1]:
+            raise ValueError("no")
+
+    def ended(self, status):
+        if self._raises[2]:
             raise OverflowError("too large")
         self.pid = 0
 
@@ -78,17 +88,19 @@ def children():
     made._wakeup.close()
 
 
-@pytest.mark.parametrize(("sweep", "ended"), [(True, False), (False, True), (True, True)])
-def test_an_exporter_whose_end_raises_is_reaped_and_so_are_the_others(children, sweep, ended):
+@pytest.mark.parametrize(
+    ("sweep", "words", "ended"), [(True, False, False), (False, True, False), (False, False, True), (True, True, True)]
+)
+def test_an_exporter_whose_end_raises_is_reaped_and_so_are_the_others(children, sweep, words, ended):
     children.hosts = {
-        "broken": Broken(ended_child(), sweep=sweep, ended=ended),
+        "broken": Broken(ended_child(), sweep=sweep, words=words, ended=ended),
         "good": Broken(ended_child(signal.SIGSEGV)),
     }
     children.listen(0)
     assert [host.pid for host in children.hosts.values()] == [0, 0]
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
-    assert children.counted == [events.InternalError(events.Stage.PROCESSES)] * (sweep + ended)
+    assert children.counted == [events.InternalError(events.Stage.PROCESSES)] * (sweep + words + ended)
     assert len(children.lines) == sweep + ended
 
 
@@ -210,3 +222,18 @@ def test_a_worker_that_closes_its_channel_and_goes_on_is_killed(pair, monkeypatc
         made.reap()
         assert time.monotonic() < deadline
     assert f"worker {pid} closed its control channel; killed" in lines
+
+
+def test_the_last_words_of_a_process_that_has_ended_count(monkeypatch):
+    """One that is refused says so and ends at once, perhaps before it is listened to."""
+    stage = Stage(monkeypatch)
+    refused = Refused((TableFault(("x",), "no such option"),))
+    stage.ends[-1].send(EXPORTER_CODEC.encode(refused))
+    os.kill(stage.host.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, stage.host.pid, os.WEXITED | os.WNOWAIT)
+    reaper = Reaper(Fence(stage.log.error, lambda event: None), Ledger(0.0), lambda generation: None)
+    reaper.reap([stage.host], [])
+    assert stage.host.state is State.REFUSED
+    assert stage.host.reason == "no such option"
+    assert not any("ended" in line for line in stage.log.lines)
+    stage.close()

@@ -55,6 +55,8 @@ class Reaper:
         host = next((host for host in hosts if host.pid == pid), None)
         if host is not None:
             self._fence.run(f"exporter '{host.name}'", host.sweep)
+            # Its last words: a refusal is sent just before the end.
+            self._fence.run(f"exporter '{host.name}'", host.take_messages)
         status = os.waitpid(pid, 0)[1]
         if host is not None:
             if not self._fence.run(f"exporter '{host.name}'", partial(host.ended, status)):
