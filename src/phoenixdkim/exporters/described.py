@@ -19,10 +19,20 @@ MAX_MESSAGE: Final = 600
 
 def described(error: BaseException) -> str:
     """An exception by type, words and place, whatever its own methods do."""
+    # Not type(error).__name__: a metaclass may answer for it.
+    name: str = type.__dict__["__name__"].__get__(type(error))
+    try:
+        return name + _details(error)
+    except BaseException:  # noqa: BLE001 - a plugin's exception may raise anything when it is looked at
+        return name
+
+
+def _details(error: BaseException) -> str:
     advice = memory_advice(error)
     try:
-        words = str(error)
-    except BaseException:  # noqa: BLE001 - a plugin's exception may raise anything when it is shown
+        # A plain str, whatever subclass the exception returns.
+        words = str.__str__(str(error))
+    except BaseException:  # noqa: BLE001 - as above
         words = "(its text can't be shown)"
     # The last line that is the plugin's own: neither ours, the import system's nor the standard library's.
     own = [
@@ -33,5 +43,4 @@ def described(error: BaseException) -> str:
         and (not frame.filename.startswith(_STDLIB) or "-packages/" in frame.filename)
     ]
     place = f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
-    place += advice
-    return f"{type(error).__name__}: {words[:MAX_MESSAGE]}{place}" if words else f"{type(error).__name__}{place}"
+    return (f": {words[:MAX_MESSAGE]}" if words else "") + place + advice
