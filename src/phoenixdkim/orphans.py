@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Set
 from pathlib import Path
+from typing import Final
+
+_PAUSE: Final = 0.005
 
 
 def children() -> list[int]:
@@ -47,17 +51,22 @@ def kill_strays(known: Set[int]) -> list[int]:
     return strays
 
 
-def end_children(rounds: int = 200) -> None:
+def end_children(seconds: float = 5.0) -> None:
     """Kill and reap all children, and those of theirs that come to us by it.
 
+    No single child is waited for: one that another process traces cannot be reaped before its tracer has ended, and
+    that may be a child of it, which comes to us only now.
+
     Args:
-        rounds: how often to look at most; a plugin that forks faster than it is killed is not waited for.
+        seconds: how long to go on at most; a plugin that forks faster than it is killed is not waited for.
     """
-    for _ in range(rounds):
-        left = children()
-        if not left:
-            return
-        for pid in left:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for pid in children():
             os.kill(pid, signal.SIGKILL)
-        for pid in left:
-            os.waitpid(pid, 0)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                continue
+        except ChildProcessError:
+            return
+        time.sleep(_PAUSE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import socket
@@ -84,6 +85,24 @@ def leave_behind() -> None:
     os._exit(7)
 
 
+def be_traced() -> None:
+    """Have a process that outlives us trace us: until it ends, nobody can reap us."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(4, 1, 0, 0, 0)
+    libc.prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)
+    traced = os.getpid()
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        libc.ptrace(0x4206, traced, 0, 0)
+        os.write(writing, b".")
+        while True:
+            time.sleep(1000)
+    os.read(reading, 1)
+    print("traced", flush=True)
+    time.sleep(10_000)
+
+
 def kill_itself(number: int) -> None:
     os.kill(os.getpid(), number)
 
@@ -109,6 +128,7 @@ ACTS = {
     "forge": forge,
     "truncate": truncate,
     "left": leave_behind,
+    "traced": be_traced,
     "version": lambda: send(b'{"version": 2, "kind": "mismatch"}'),
     "rtmin": lambda: kill_itself(34 + 7),
     "nothing": lambda: None,

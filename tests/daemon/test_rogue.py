@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import socket
 import sysconfig
 import time
 from pathlib import Path
 
 import pytest
 
-from daemon.house import House, alive, signed
+from daemon.house import PATIENCE, House, alive, signed
 from daemon.rogue import FORGED
 from phoenixdkim.exporters.check import check_tables
 
@@ -185,6 +187,43 @@ def test_the_daemon_stops_in_its_own_time_whatever_exporters_ask_for(installed, 
         assert house.stop() == 0
         # One after the other, or for as long as the tables say, would take a minute and more.
         assert time.monotonic() - begun < 40
+
+
+def test_the_daemon_stops_when_an_exporter_cannot_be_reaped(installed, key):
+    with House(key, exporters=tables(["traced"])) as house:
+        house.wait_for("exporter 'r-traced': traced")
+        left = list(house.descendants())
+        assert house.stop() == 0
+        assert not [pid for pid in left if alive(pid)]
+
+
+def test_the_watchdog_hears_from_a_daemon_that_waits_for_an_exporter(installed, key, tmp_path):
+    slow = '[exporters.slow]\ntype = "rogue"\nact = "slow"\nstop_timeout = 10\n'
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE)
+        house = House(key, exporters=slow)
+        try:
+            house.start({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000000"})
+            house.config.write_text(house.text.replace(slow, ""))
+            house.signal(signal.SIGHUP)
+            while not (message := manager.recv(4096)).startswith(b"RELOADING=1"):
+                continue
+            signs = 0
+            while not message.startswith(b"READY=1"):
+                message = manager.recv(4096)
+                signs += message == b"WATCHDOG=1"
+            # Twenty on an idle machine.
+            assert signs > 4
+            assert house.stop() == 0
+        finally:
+            house.close()
+
+
+def test_check_ends_what_cannot_be_reaped(installed):
+    installed.write_text("traced")
+    (fault,) = check_tables({"r": {"type": "rogue"}}, timeout=3)
+    assert "hangs: no answer to its check" in fault.message
 
 
 @pytest.mark.parametrize(

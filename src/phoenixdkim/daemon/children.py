@@ -57,6 +57,7 @@ class Children:
         count: Callable[[events.Event], None],
         report: Callable[[str], None],
         interrupted: Callable[[], bool] = lambda: False,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         """No children yet.
 
@@ -65,6 +66,7 @@ class Children:
             count: takes events of the supervisor.
             report: logs an error.
             interrupted: whether the daemon should stop, so that nothing is waited for.
+            beat: called at each ``listen``, also while exporters have their time to stop.
         """
         self.generations: list[Generation] = []
         self.hosts: dict[str, Host] = {}
@@ -76,6 +78,7 @@ class Children:
         self.control: ControlSocket | None = None
         self._count = count
         self._interrupted = interrupted
+        self._beat = beat
         self._fence = Fence(report, count)
         self._reaper = Reaper(self._fence, ledger, self._take)
         self._number = 0
@@ -336,6 +339,7 @@ class Children:
         now = time.monotonic()
         for generation in self.generations:
             generation.watch_loading(now)
+        self._beat()
 
     def _take(self, generation: Generation) -> None:
         try:

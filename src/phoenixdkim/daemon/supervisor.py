@@ -76,7 +76,7 @@ class Supervisor:
         self._signals = signals
         self._ledger = Ledger(time.time())
         self._writer = self._ledger.writer(0)
-        self._children = Children(self._ledger, self._count, self._report, lambda: signals.stopping)
+        self._children = Children(self._ledger, self._count, self._report, lambda: signals.stopping, self._beat)
         self._notifier = Notifier(os.environ)
         self._log = Log()
         self._fence = Fence(self._report, self._count)
@@ -194,7 +194,6 @@ class Supervisor:
     # Serve.
 
     def _serve(self, listening: ListeningSocket, rollout: Rollout) -> None:
-        interval = self._notifier.watchdog_interval
         while True:
             self._tell_serving(listening, rollout)
             self._children.listen(_TICK_BUSY if rollout.busy else _TICK)
@@ -210,9 +209,6 @@ class Supervisor:
             self._children.kill_overdue()
             self._children.watch()
             self._log.flush()
-            if interval is not None and time.monotonic() >= self._watchdog_at and self._alive():
-                self._notifier.alive()
-                self._watchdog_at = time.monotonic() + interval
 
     def _tell_serving(self, listening: ListeningSocket, rollout: Rollout) -> None:
         """Log once which exporters run, when all have answered their first check."""
@@ -232,6 +228,13 @@ class Supervisor:
             f"phoenixdkim {__version__} serving on {listening.name} with {rollout.in_force.workers} workers;"
             f" exporters: {', '.join(up) or 'none'}" + (f"; down: {', '.join(down)}" if down else "")
         )
+
+    def _beat(self) -> None:
+        """Tell systemd's watchdog that we live, whatever is waited for just now."""
+        interval = self._notifier.watchdog_interval
+        if interval is not None and time.monotonic() >= self._watchdog_at and self._alive():
+            self._notifier.alive()
+            self._watchdog_at = time.monotonic() + interval
 
     def _alive(self) -> bool:
         """Whether some worker has shown a sign of life lately."""

@@ -211,7 +211,7 @@ def _write(_level: Level, text: str) -> None:
 def _result(
     client: ExporterClient, table: Mapping[str, object], pid: int, hangs: float | None
 ) -> Passed | Sequence[TableFault] | None:
-    """What came of a check, its process then reaped; None while it is not known.
+    """What came of a check, its process then ended; None while it is not known.
 
     Args:
         client: has something to receive, unless it hangs.
@@ -236,8 +236,8 @@ def _result(
         else:
             said = "cannot be started: its user cannot run the interpreter or read the package, see the line before"
     elif said or isinstance(found, (Passed, Failed)):
+        # Reaped at the end: while another process traces it, nobody can.
         os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
     if said:
         return [_absent(client.name, table, said)]
     if isinstance(found, Failed):
@@ -254,7 +254,6 @@ def _status_of(pid: int) -> int | None:
             return status
         time.sleep(0.01)
     os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
     return None
 
 
