@@ -101,7 +101,7 @@ def test_an_exporter_whose_end_raises_is_reaped_and_so_are_the_others(children, 
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
     assert children.counted == [events.InternalError(events.Stage.PROCESSES)] * (sweep + words + ended)
-    assert len(children.lines) == sweep + ended
+    assert len(children.lines) == sweep + words + ended
 
 
 @pytest.mark.parametrize("number", [1, 9, 11, 34, 35, 49, 63, 64])
