@@ -67,6 +67,8 @@ def writer(descriptor: int, other: bool) -> Iterator[subprocess.Popen[str]]:
     if other and os.geteuid() != 0:
         pytest.skip("only root can run a process as another user")
     user = {"user": OTHER, "group": OTHER, "extra_groups": []} if other else {}
+    # That user cannot write the measurements of coverage, and would say so in the log.
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("COVERAGE")}
     process = subprocess.Popen(
         [sys.executable, "-c", WRITE],
         stderr=descriptor,
@@ -74,6 +76,7 @@ def writer(descriptor: int, other: bool) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        env=environment,
         **user,  # type: ignore[call-overload]
     )
     os.close(descriptor)
