@@ -343,7 +343,29 @@ def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
     assert str(read(str(path), None).faults[0]) == f"{path}:2: octet 0xe9 is no UTF-8; save the file in UTF-8"
 
 
-def test_a_file_of_deep_brackets(tmp_path: Path) -> None:
+@pytest.mark.parametrize("depth", [70, 300, 900, 20_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = {left}1{right}",
+        "[{dots}]",
+        "[[{dots}]]",
+        "[milter]\n{dots} = 1",
+        "[[signing.rules]]\n{dots} = 1",
+        "[exporters.http]\n{dots} = 1",
+        "[keys.a]\nx = {tables}1{ends}",
+    ],
+)
+def test_a_file_that_is_nested_deeply(text: str, depth: int) -> None:
+    dots = ".".join("a" * depth)
+    text = text.format(left="[" * depth, right="]" * depth, dots=dots, tables="{a = " * depth, ends="}" * depth)
+    found = read_text(text, "file")
+    assert found.config is None
+    (fault,) = found.faults
+    assert "nested too deeply; use at most 64 levels" in str(fault)
+
+
+def test_brackets_that_are_never_closed() -> None:
     assert not read_text("x = " + "[" * 100_000, "file").config
 
 

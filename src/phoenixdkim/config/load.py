@@ -6,7 +6,7 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -28,6 +28,8 @@ CheckExporters = Callable[[Mapping[str, Mapping[str, object]], Rules], Sequence[
 _POSITION: Final = re.compile(r"^(.{0,2000}) \(at (?:line (\d+), column (\d+)|end of document)\)$", re.DOTALL)
 _DIGITS: Final = re.compile(r"[0-9][0-9_]{4300}")
 _TOO_LARGE: Final = "the number needs more than 64 bits; write a smaller one"
+_MAX_DEPTH: Final = 64
+_TOO_DEEP: Final = f"nested too deeply; use at most {_MAX_DEPTH} levels of brackets and dotted keys"
 _REMOVED: Final[Mapping[Path, str]] = {
     ("process", "exporter_user"): (
         "unknown option 'exporter_user'; each exporter has a user of its own: remove this line,"
@@ -99,12 +101,15 @@ def read_text(text: str, path: str, check_exporters: CheckExporters | None = Non
     except tomllib.TOMLDecodeError as error:
         return Loaded(None, (_syntax_fault(path, text, str(error)),), path, text)
     except RecursionError:
-        return Loaded(None, (Fault(path, 0, (), "brackets are nested too deeply"),), path, text)
+        return Loaded(None, (Fault(path, 0, (), _TOO_DEEP),), path, text)
     except ValueError:
         # Python converts no decimal number of more than 4300 digits.
         digits = _DIGITS.search(text)
         line = text.count("\n", 0, digits.start()) + 1 if digits else 0
         return Loaded(None, (Fault(path, line, (), _TOO_LARGE),), path, text)
+    if deep := _deep(tables):
+        # Before anything recurses into it: dotted keys nest without limit.
+        return Loaded(None, (Fault(path, 0, deep, _TOO_DEEP),), path, text)
     if not tables:
         message = (
             "has no table, so nothing would be signed; restore the file, or start from"
@@ -145,6 +150,25 @@ def read_text(text: str, path: str, check_exporters: CheckExporters | None = Non
         config = None
     ordered = sorted(dict.fromkeys(faults), key=lambda fault: fault.line)
     return Loaded(config, tuple(ordered), path, text, found.lines, tables)
+
+
+def _deep(tables: Mapping[str, object]) -> Path:
+    """Return the top-level place of something nested too deeply, an empty path when nothing is."""
+    for name, table in tables.items():
+        level: list[object] = [table]
+        for _ in range(_MAX_DEPTH):
+            level = [below for value in level for below in _items(value)]
+            if not level:
+                break
+        else:
+            return (name,)
+    return ()
+
+
+def _items(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _large_numbers(value: object, path: Path) -> Iterator[Path]:
