@@ -286,10 +286,9 @@ class Rollout:
             self._attempt = None
             return
         attempt.change = changes(before, attempt.summary)
-        if (
-            before.digests.get("keys") == attempt.summary.digests.get("keys")
-            and old.identities != self.in_force.identities
-        ):
+        # The zone file of [dns] is among the files.
+        same = all(before.digests.get(name) == attempt.summary.digests.get(name) for name in ("keys", "dns"))
+        if same and old.identities != self.in_force.identities:
             attempt.change += ", key files changed"
         attempt.step, attempt.deadline = _Step.PARK, now + _PARK_TIMEOUT
         self._ledger.set_reload(True, int(time.time()))
