@@ -174,6 +174,18 @@ ONE_FAULT = [
     ("[verifying]\nremove_forged = 'al'", "2: verifying.remove_forged: ", '"al"', "did you mean 'all'?"),
     ("[verifying]\nremove_forged = 1", "2: verifying.remove_forged: ", "1", "'own'"),
     ("[verifying]\nkeep_from = ['10.0.0.1/8']", "2: verifying.keep_from[0]: ", "10.0.0.1/8", '"10.0.0.0/8"'),
+    ("[verifying]\nkeep_from = ['::ffff:10.0.0.0/104']", "2: verifying.keep_from[0]: ", "::ffff:", '"10.0.0.0/8"'),
+    ("[verifying]\nkeep_from = ['::ffff:10.0.0.1']", "2: verifying.keep_from[0]: ", "::ffff:", '"10.0.0.1/32"'),
+    ("[verifying]\nkeep_from = ['fe80::1%eth0']", "2: verifying.keep_from[0]: ", "fe80::1%eth0", "leave out '%'"),
+    ("[verifying]\nkeep_from = ['fe80::%eth0/64']", "2: verifying.keep_from[0]: ", "%eth0/64", "leave out '%'"),
+    ("[verifying]\nremove_authserv_ids = ['*.a.b']", "2: verifying.remove_authserv_ids[0]: ", "*.a.b", "in full"),
+    ("[signing]\nsigned_headers = ['*']\nenabled = false", "2: signing.signed_headers[0]: ", "'*'", '"Subject"'),
+    (
+        "[signing]\noversigned_headers = ['(x)Date']\nenabled = false",
+        "2: signing.oversigned_headers[0]: ",
+        "(x)Date",
+        '"Subject"',
+    ),
     ("[verifying]\nlength_policy = 'ignore'", "2: verifying.length_policy: ", "ignore", "'accept'"),
     ("[limits]\nmin_rsa_bits = 4096\nmax_rsa_bits = 2048", "2: limits.min_rsa_bits: ", "4096", "at most 2048"),
     ("[dns]\ndnssec_probe = 'a..b'", "2: dns.dnssec_probe: ", "a..b", "'org.'"),
@@ -204,6 +216,15 @@ ONE_WARNING = [
     (GOOD.replace("*@example.com", "*"), "4: warning: signing.rules[0].from: "),
     (GOOD + '[keys.old]\ndomain="example.com"\nselector="o"\nfile="/o"', "10: warning: keys.old: no signing rule"),
     ("[signing]\ntrusted = ['0.0.0.0/0']\nenabled = false", "2: warning: signing.trusted[0]: "),
+    (
+        GOOD.replace('["127.0.0.0/8"]', "[]\ntrust_authenticated = false"),
+        "2: warning: signing.trusted: no client is trusted",
+    ),
+    (
+        "[signing]\ntrusted_macros = { '{daemon_name}' = [] }\nenabled = false",
+        '2: warning: signing.trusted_macros."{daemon_name}": [] accepts every value',
+    ),
+    ("[signing]\ntrusted_macros = { j = [] }\nenabled = false", "2: warning: signing.trusted_macros.j: "),
     ("[signing]\nkey_permissions = 'off'\nenabled = false", "2: warning: signing.key_permissions: "),
     (GOOD.replace("[signing]", "[signing]\nenabled = false"), "2: warning: signing.enabled: "),
     (
@@ -240,6 +261,16 @@ def test_field_lists_without_contradiction() -> None:
         "oversigned_headers=[]\noversigned_if_present=[]\nsigned_headers=[]",
     ):
         assert faults(GOOD.replace("[signing]", "[signing]\n" + lists)) == []
+
+
+def test_trust_that_is_neither_everyone_nor_nobody() -> None:
+    for option in (
+        "trusted = []",
+        "trusted = []\ntrust_authenticated = false\ntrusted_macros = { '{auth_authen}' = [] }",
+        "trusted_macros = { '{daemon_name}' = ['A'], '{cert_subject}' = [] }",
+        "required_macros = { '{daemon_name}' = [] }",
+    ):
+        assert faults(GOOD.replace('trusted = ["127.0.0.0/8"]', option)) == []
 
 
 @pytest.mark.parametrize(("text", "start"), ONE_WARNING, ids=[row[1] for row in ONE_WARNING])

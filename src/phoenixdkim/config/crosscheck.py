@@ -13,6 +13,7 @@ from ipaddress import ip_network
 from phoenixdkim.config.exporter_tables import check_exporters
 from phoenixdkim.config.faults import Severity, did_you_mean, nearest, shown
 from phoenixdkim.config.locate import Path
+from phoenixdkim.config.macros import is_of_every_client
 from phoenixdkim.dkim.signed_fields import Coverage, default_names
 from phoenixdkim.policy import Pattern, PatternError, ascii_domain, parse_pattern
 
@@ -41,6 +42,7 @@ def cross_check(tables: Tables) -> list[Found]:
         _rules,
         _keys,
         _networks,
+        _trust,
         _socket,
         _deadlines,
         _limits,
@@ -190,6 +192,26 @@ def _networks(tables: Tables) -> Iterator[Found]:
                     f"{shown(text)} is every address: {consequence}; name your networks",
                     Severity.WARNING,
                 )
+
+
+def _trust(tables: Tables) -> Iterator[Found]:
+    signing = _table(tables, "signing")
+    macros = signing.get("trusted_macros", {})
+    for name, values in macros.items() if isinstance(macros, dict) else ():
+        if values == [] and is_of_every_client(name):
+            yield (
+                ("signing", "trusted_macros", name),
+                f"[] accepts every value, and the MTA sends this macro for every client:"
+                f" {_EVERYONE['signing', 'trusted']}; write the values that only your own clients have",
+                Severity.WARNING,
+            )
+    nobody = signing.get("trusted") == [] and signing.get("trust_authenticated") is False and macros == {}
+    if nobody and signing.get("enabled") is not False and signing.get("rules"):
+        yield (
+            ("signing", "trusted"),
+            "no client is trusted, so no mail is signed; name networks here or macros in trusted_macros",
+            Severity.WARNING,
+        )
 
 
 def _socket(tables: Tables) -> Iterator[Found]:

@@ -6,6 +6,14 @@ from collections.abc import Mapping
 from typing import Final
 
 _TOO_LATE: Final = ("{rcpt_", "{msg_id}")
+_OF_EVERY_CLIENT: Final = frozenset(
+    (
+        *("j", "v", "_", "i", "{daemon_name}", "{daemon_addr}", "{daemon_port}", "{if_name}", "{if_addr}"),
+        *("{client_addr}", "{client_name}", "{client_port}", "{client_ptr}", "{client_connections}"),
+        *("{client_resolve}", "{mail_addr}", "{mail_host}", "{mail_mailer}"),
+    )
+)
+"""Macros that Postfix or Sendmail send whoever the client is."""
 
 
 def macro_name(text: str) -> str:
@@ -25,6 +33,14 @@ def macro_name(text: str) -> str:
             ' use one of connect, HELO or MAIL, such as "{daemon_name}"'
         )
     return name
+
+
+def is_of_every_client(text: str) -> bool:
+    """Return whether MTAs send this macro whoever the client is; False if the text is not a name."""
+    try:
+        return macro_name(text) in _OF_EVERY_CLIENT
+    except ValueError:
+        return False
 
 
 def macro_conditions(written: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:

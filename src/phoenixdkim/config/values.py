@@ -6,6 +6,7 @@ Each function returns the value, or raises ValueError: what is wrong with it and
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Final
 
 from phoenixdkim.authres import is_authserv_id
@@ -17,6 +18,8 @@ from phoenixdkim.policy import ascii_domain, parse_pattern
 
 MAX_SOCKET_PATH: Final = 107
 """Octets of a unix socket's path: sun_path has 108 with its final zero (unix(7))."""
+_MAPPED: Final = 96
+"""Bits in front of an IPv4 address in IPv6 (RFC 4291 section 2.5.5.2)."""
 NEVER_SIGNED: Final = ("return-path", "received", "comments", "keywords", "dkim-signature", "authentication-results")
 
 
@@ -68,13 +71,18 @@ def file_mode(text: str) -> str:
 
 def network(text: str) -> str:
     try:
-        ipaddress.ip_network(text)
+        found = ipaddress.ip_network(text)
     except ValueError as error:
         try:
             near = f'; write "{ipaddress.ip_network(text, strict=False)}", or the address without "/..."'
         except ValueError:
             near = '; write an address or a network, as in "192.0.2.0/24" or "2001:db8::/32"'
         raise ValueError(f"{text!r} is no network: {error}{near}") from error
+    if "%" in text:
+        raise ValueError(f"{text!r}: the interface of a client is not known; leave out '%' and what follows it")
+    if isinstance(found, ipaddress.IPv6Network) and found.prefixlen >= _MAPPED and found.network_address.ipv4_mapped:
+        inner = ipaddress.ip_network((found.network_address.ipv4_mapped, found.prefixlen - _MAPPED))
+        raise ValueError(f'{text!r} is an IPv4 network in IPv6 notation; write "{inner}"')
     return text
 
 
@@ -104,8 +112,11 @@ def max_line(value: object) -> object:
 
 
 def field_name(text: str) -> str:
-    if not text or not text.isascii() or not all(33 <= ord(c) <= 126 and c not in ":;" for c in text):
-        raise ValueError(f'{text!r} is no header field name; write it without colon, as in "Subject"')
+    if re.fullmatch(r"[A-Za-z0-9_.-]+", text) is None:
+        raise ValueError(
+            f"{text!r} is not the name of a header field; write the name alone, without colon, pattern or mark,"
+            ' as in "Subject"'
+        )
     if text.lower() in NEVER_SIGNED:
         raise ValueError(f"{text!r} must not be signed, relays change or add it (RFC 6376 section 5.4); leave it out")
     return text
@@ -157,6 +168,8 @@ def authserv_id(text: str) -> str:
 def other_authserv_id(text: str) -> str:
     if not text:
         raise ValueError('an empty authserv-id; write the name that is to be removed, as in "mx2.example.com"')
+    if "*" in text:
+        raise ValueError(f"{text!r} is compared as it is, '*' stands for nothing else; write each name in full")
     return authserv_id(text)
 
 
