@@ -7,6 +7,7 @@ no notify socket and no credential of the daemon, and runs only when nothing els
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import resource
 import signal
@@ -89,14 +90,13 @@ def _become_exporter(
     # The daemon ignores all others; a plugin may need timers, and a program that it starts SIGPIPE.
     for number in signal.valid_signals() - _GROUP_SIGNALS - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
-    high = {source: os.dup2(source, 100 + target, inheritable=False) for source, target in descriptors.items()}
-    # Never the daemon's own: what a plugin can open again, it can truncate.
-    os.dup2(output, 2)
-    os.dup2(output, 1)
     null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    for source, target in descriptors.items():
-        os.dup2(high[source], target, inheritable=True)
+    # stdout and stderr are never the daemon's own: what a plugin can open again, it can truncate.
+    sources = {0: null, 1: output, 2: output} | {target: source for source, target in descriptors.items()}
+    # A source may have the number of a target: copies of all come first, where there is no target.
+    copies = {target: fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, len(sources)) for target, source in sources.items()}
+    for target, copy in copies.items():
+        os.dup2(copy, target, inheritable=True)
     os.closerange(3 + len(descriptors), os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 65536 else 65536)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_MAX_DESCRIPTORS, hard), min(_MAX_DESCRIPTORS, hard)))
