@@ -85,6 +85,12 @@ def leave_behind() -> None:
     os._exit(7)
 
 
+def exchange_descriptors() -> None:
+    with open("/dev/zero", "r+b", buffering=0) as zero:
+        for fd in (3, 4, 5):
+            os.dup2(zero.fileno(), fd)
+
+
 def be_traced() -> None:
     """Have a process that outlives us trace us: until it ends, nobody can reap us."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -129,6 +135,8 @@ ACTS = {
     "truncate": truncate,
     "left": leave_behind,
     "traced": be_traced,
+    "exchange": exchange_descriptors,
+    "functions": lambda: setattr(time, "monotonic", None),
     "version": lambda: send(b'{"version": 2, "kind": "mismatch"}'),
     "rtmin": lambda: kill_itself(34 + 7),
     "nothing": lambda: None,
