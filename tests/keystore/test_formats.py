@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import shutil
 import subprocess
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -210,7 +209,6 @@ def test_commands_of_messages_work(tmp_path: Path, key: PrivateKey) -> None:
         assert same(run(fault(raw, str(path)).partition("convert it: ")[2], tmp_path), key)
 
 
-@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen")
 @pytest.mark.parametrize("passphrase", ["", "secret"])
 @pytest.mark.parametrize("kind", ["ed25519", "rsa"])
 def test_keys_of_openssh(tmp_path: Path, kind: str, passphrase: str) -> None:
