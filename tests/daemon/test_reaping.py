@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from types import SimpleNamespace
@@ -237,3 +238,20 @@ def test_the_last_words_of_a_process_that_has_ended_count(monkeypatch):
     assert stage.host.reason == "no such option"
     assert not any("ended" in line for line in stage.log.lines)
     stage.close()
+
+
+def test_children_are_reaped_when_no_descriptor_is_left(children):
+    children.hosts = {"one": Broken(ended_child())}
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, limits[1]))
+    taken = []
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            while True:
+                taken.append(os.open("/dev/null", os.O_RDONLY))
+        children.listen(0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for fd in taken:
+            os.close(fd)
+    assert children.hosts["one"].pid == 0

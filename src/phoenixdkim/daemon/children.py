@@ -306,7 +306,8 @@ class Children:
     def listen(self, seconds: float) -> None:
         """Wait for something to happen, take all messages that have come, and reap who has ended."""
         now = time.monotonic()
-        with selectors.DefaultSelector() as selector:
+        # Not epoll: it takes a descriptor, and there may be none left.
+        with selectors.PollSelector() as selector:
             selector.register(self._wake, selectors.EVENT_READ)
             for generation in self.generations:
                 if generation.led:
