@@ -131,6 +131,11 @@ def test_public_half_that_does_not_match(position: int) -> None:
         (base64.b64encode(SEED + b"x"), "base64 of 33 octets"),
         (base64.b64encode(SEED + ED_PUBLIC[:31]), "base64 of 63 octets"),
         (base64.b64encode(SEED)[:-1], "complete?"),
+        (base64.b64encode(pem(SMALL)), "base64 -d /k"),
+        (base64.encodebytes(ED25519), "base64 -d /k"),
+        (SEED.hex().encode(), "basenc -di --base16"),
+        ((SEED + ED_PUBLIC).hex().upper().encode() + b"\n", "basenc -di --base16"),
+        (base64.urlsafe_b64encode(b"\xff" * 48), "no private key"),
         (PUBLIC, "public half"),
         (SMALL.public_key().public_bytes(Encoding.PEM, PublicFormat.PKCS1), "public half"),
         (base64.b64encode(der(PUBLIC)), "a public key"),
@@ -192,7 +197,10 @@ def test_commands_of_messages_work(tmp_path: Path, key: PrivateKey) -> None:
         (pem(key, PrivateFormat.OpenSSH), "convert it: "),
         (der(pem(key)), "convert it: "),
         (pkcs12.serialize_key_and_certificates(None, key, None, None, NoEncryption()), "convert it: "),  # type: ignore[arg-type]
+        (base64.b64encode(pem(key)), "convert it: "),
     ]
+    if key is ED_KEY:
+        refused += [(octets.hex().encode() + b"\n", "convert it: ") for octets in (SEED, SEED + ED_PUBLIC)]
     for data, before in refused:
         path.write_bytes(data)
         message = fault(data, str(path))

@@ -31,6 +31,8 @@ PrivateKey = RSAPrivateKey | Ed25519PrivateKey
 
 _BEGIN: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/=\s]+")
+_HEXADECIMAL: Final = re.compile(rb"[0-9a-f]{64}|[0-9a-f]{128}|[0-9A-F]{64}|[0-9A-F]{128}")
+"""An Ed25519 seed, alone or with its public key; base64 of random octets has other letters, too."""
 _RSA_OID: Final = bytes.fromhex("06092a864886f70d010101")
 _SEED: Final = 32
 _SECRET: Final = 64
@@ -62,6 +64,13 @@ def decode(path: str, data: bytes) -> PrivateKey:
     text = data.removeprefix(b"\xef\xbb\xbf").strip()
     if b"v=DKIM1" in data or re.match(rb"[a-z]=", text):
         raise KeyStoreError(path, "this is a key record for DNS, the public half; name the file of the private key")
+    if _HEXADECIMAL.fullmatch(text) is not None:
+        quoted = shlex.quote(path)
+        raise KeyStoreError(
+            path,
+            "a key in hexadecimal digits; convert it:"
+            f" (umask 077; tr a-f A-F < {quoted} | basenc -di --base16 | base64 -w 0 > NEW)",
+        )
     if _BASE64.fullmatch(text) is None:
         raise KeyStoreError(path, _what_binary(path, data))
     try:
@@ -70,6 +79,10 @@ def decode(path: str, data: bytes) -> PrivateKey:
         raise KeyStoreError(
             path, "no private key in this file: neither PEM nor valid base64; is the file complete?"
         ) from error
+    if b"-----BEGIN " in octets:
+        # As a value stands in the YAML of a Kubernetes secret.
+        quoted = shlex.quote(path)
+        raise KeyStoreError(path, f"base64 of a PEM file; convert it: (umask 077; base64 -d {quoted} > NEW)")
     if len(octets) in (_SEED, _SECRET):
         return _ed25519(path, octets)
     if octets[:1] == b"\x30" and (inner := _element(octets, 0)) is not None and inner[1] == len(octets):
@@ -134,7 +147,7 @@ def _openssh(quoted: str, content: bytes) -> str:
 def _what_binary(path: str, data: bytes) -> str:
     """What to do about content that is not text."""
     quoted = shlex.quote(path)
-    if len(data) in (_SEED, _SECRET):
+    if len(data) in (_SEED, _SECRET) and not data.isascii():
         return f"a raw Ed25519 key; convert it: (umask 077; base64 -w 0 {quoted} > NEW)"
     inner = _element(data, 0)
     if data[:1] == b"\x30" and inner is not None:
