@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -107,3 +108,42 @@ def test_all_forms(daemon: Daemon, client: str) -> None:
         fields = [(NAME, value) for value, _ in part]
         left = results_left(daemon, [*fields, FROM, *REST], client=client)
         assert left == [value for value, removed in part if not removed]
+
+
+_NAMES = (NAME, NAME.upper(), NAME.lower(), b"AuThentication-results", NAME + b" ", NAME + b"\t", NAME + b" \t ")
+_NEIGHBOURS = (b"X-" + NAME, NAME + b"-2", b"ARC-" + NAME, b"Authentication_Results", b"Authentication-Result")
+_OF_US = (
+    b" mx.example; dkim=pass (%d)",
+    b"\r\n\tmx.example;\r\n dkim=pass (%d)",
+    b" =?utf-8?q?mx?=.example; none (%d)",
+    b" mx.\r\n example ; none (%d)",
+)
+_OF_OTHERS = (
+    b" mx%d.example; dkim=pass",
+    b" (mx.example)\r\n a%d.example; none",
+    b" a%d.example; dkim=pass (mx.example)",
+)
+
+
+@requirement("A07", "A09")
+@pytest.mark.parametrize("client", [STRANGER, "127.0.0.1"])
+@pytest.mark.parametrize("seed", range(10))
+def test_exactly_those_of_ours_whatever_stands_between(daemon: Daemon, client: str, seed: int) -> None:
+    chance = random.Random(seed)
+    fields: list[Field] = []
+    kept: list[bytes] = []
+    for number in range(chance.randint(1, 80)):
+        name = chance.choice((*_NAMES, *_NEIGHBOURS))
+        ours = chance.random() < 0.5
+        value = chance.choice(_OF_US if ours else _OF_OTHERS) % number
+        fields.append((name, value))
+        if not ours or name in _NEIGHBOURS:
+            kept.append(value)
+    chance.shuffle(rest := [FROM, *REST])
+    place = chance.randint(0, len(fields))
+    with MilterClient(daemon.address) as milter:
+        sent = [*fields[:place], *rest, *fields[place:]]
+        reply = milter.send_message(sent, b"text\r\n", client_address=client)
+    left = [value for name, value in apply(reply, sent) if name in (*_NAMES, *_NEIGHBOURS)]
+    added = sum(change.name == NAME and change.value != b"" for change in reply.modifications)
+    assert left[added:] == kept

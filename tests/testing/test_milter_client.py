@@ -156,7 +156,7 @@ def test_filter_that_takes_what_was_not_offered(filtered):
 
 
 def test_apply_does_as_postfix():
-    fields = [(b"Received", b" a"), (b"authentication-results", b" one"), (b"Authentication-Results", b" two")]
+    fields = [(b"Received", b" a"), (b"authentication-results \t", b" one"), (b"Authentication-Results", b" two")]
     changes = (
         Modification(Change.CHANGE_HEADER, 1, b"Authentication-Results", b""),
         Modification(Change.CHANGE_HEADER, 1, b"AUTHENTICATION-RESULTS", b" new"),

@@ -185,8 +185,9 @@ def modification(change: Change, payload: bytes) -> Modification:
 def apply(reply: Reply, fields: Sequence[Field]) -> list[Field]:
     """The header after the reply's modifications, as Postfix makes them; the given fields are left alone.
 
-    Index 0 inserts on top. A change counts the fields of its name, without case, in the header as it is by then; an
-    empty value deletes; a field that does not exist is added at the end. Folds come out as CRLF.
+    Index 0 inserts on top. A change counts the fields of its name in the header as it is by then, without regard to
+    case and white space before the colon; an empty value deletes; a field that does not exist is added at the end.
+    Folds come out as CRLF.
     """
     result = [(name, value.replace(b"\r\n", b"\n")) for name, value in fields]
     for change in reply.modifications:
@@ -196,7 +197,7 @@ def apply(reply: Reply, fields: Sequence[Field]) -> list[Field]:
         elif change.change is Change.INSERT_HEADER:
             result.insert(change.index, (change.name, value))
         elif change.change is Change.CHANGE_HEADER:
-            same = [i for i, (name, _) in enumerate(result) if name.lower() == change.name.lower()]
+            same = [i for i, (name, _) in enumerate(result) if _plain(name) == _plain(change.name)]
             ordinal = max(change.index, 1)
             if ordinal > len(same):
                 if change.value:
@@ -206,3 +207,7 @@ def apply(reply: Reply, fields: Sequence[Field]) -> list[Field]:
             else:
                 del result[same[ordinal - 1]]
     return [(name, value.replace(b"\n", b"\r\n")) for name, value in result]
+
+
+def _plain(name: bytes) -> bytes:
+    return name.rstrip(b" \t").lower()
