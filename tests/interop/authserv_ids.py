@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import email
+import email.errors
 import email.header
 import email.policy
 import itertools
@@ -132,7 +133,7 @@ def _by_header(value: bytes | str) -> str:
         try:
             words = email.header.decode_header(text.replace("\r\n", ""))
             return str(email.header.make_header(words))
-        except (email.header.HeaderParseError, LookupError, ValueError):
+        except (email.errors.MessageError, LookupError, ValueError):
             return ""
 
 
