@@ -20,6 +20,7 @@ from typing import Any, Final
 from phoenixdkim import events
 from phoenixdkim.channel import channel_pair
 from phoenixdkim.daemon.control_socket import Client, ControlSocket
+from phoenixdkim.daemon.descriptors import spare_descriptors
 from phoenixdkim.daemon.fence import Fence
 from phoenixdkim.daemon.generation import lead
 from phoenixdkim.daemon.generations import KILL_GRACE, Generation
@@ -188,6 +189,7 @@ class Children:
         """Exporters of every state."""
         return [*self.hosts.values(), *self.candidates.values(), *self.retired]
 
+    @spare_descriptors(32)  # for generations of workers: mail comes first
     def spawn_candidates(self, tables: Mapping[str, Mapping[str, Any]], rules: Rules, log: Log) -> None:
         """Begin a process for each table, which checks it.
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import errno
 import os
 import resource
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from phoenixdkim.log import Log
@@ -42,6 +44,19 @@ def raise_limit(sessions: int, questions: int) -> str | None:
         f" may need {wanted}; raise the hard limit (LimitNOFILE={wanted} in systemd's unit, ulimit -Hn elsewhere)"
         " or lower these options"
     )
+
+
+@contextmanager
+def spare_descriptors(count: int) -> Iterator[None]:
+    """Keep ``count`` descriptors free: what is opened meanwhile gets none of them.
+
+    Raises:
+        OSError: fewer are free (EMFILE).
+    """
+    with ExitStack() as taken:
+        for _ in range(count):
+            taken.callback(os.close, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        yield
 
 
 class Shortage:

@@ -173,8 +173,11 @@ class Supervisor:
         return rollout
 
     def _start_exporters(self, loaded: Loaded) -> None:
-        self._children.spawn_candidates(loaded.exporters, exporter_rules(loaded.settings), self._log)
-        self._children.adopt(list(loaded.exporters))
+        try:
+            self._children.spawn_candidates(loaded.exporters, exporter_rules(loaded.settings), self._log)
+        finally:
+            # Those that there was room for.
+            self._children.adopt(list(self._children.candidates))
 
     def _open_control(self, path: str, rollout: Rollout) -> None:
         if not path:
