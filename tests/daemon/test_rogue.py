@@ -191,8 +191,8 @@ def test_the_daemon_stops_in_its_own_time_whatever_exporters_ask_for(installed, 
 
 def test_an_exporter_that_breaks_its_own_process_leaves_one_line(installed, key):
     with House(key, exporters=tables(["exchange", "functions"])) as house:
-        house.wait_for("exporter 'r-exchange': internal error: OSError: ")
-        house.wait_for("exporter 'r-functions': internal error: TypeError: ")
+        house.wait_for("exporter 'r-exchange': fatal: OSError: ")
+        house.wait_for("exporter 'r-functions': fatal: TypeError: ")
         house.wait_for("exporter 'r-exchange' ended unasked (exit status 70)")
         house.wait_for("exporter 'r-functions' ended unasked (exit status 70)")
         assert "Traceback" not in house.log()

@@ -349,7 +349,7 @@ if __name__ == "__main__":
     try:
         status = main()
     except BaseException as error:  # noqa: BLE001 - a plugin can exchange any descriptor and function that we use
-        print(f"internal error: {described(error)}", file=sys.stderr)
+        print(f"fatal: {described(error)}", file=sys.stderr)
         status = EXIT_SOFTWARE
     # Threads of a plugin must not keep the process alive, nor may interpreter shutdown wait for them.
     sys.stderr.flush()
