@@ -17,6 +17,8 @@ import pytest
 from phoenixdkim.log import Destination, Log
 from phoenixdkim.log_output import FileOutput, PipeOutput, TerminalOutput, open_output
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 LINES = 5000
 WRITE = f"""
 import fcntl, os, sys, time
@@ -67,8 +69,6 @@ def writer(descriptor: int, other: bool) -> Iterator[subprocess.Popen[str]]:
     if other and os.geteuid() != 0:
         pytest.skip("only root can run a process as another user")
     user = {"user": OTHER, "group": OTHER, "extra_groups": []} if other else {}
-    # That user cannot write the measurements of coverage, and would say so in the log.
-    environment = {name: text for name, text in os.environ.items() if not name.startswith("COVERAGE")}
     process = subprocess.Popen(
         [sys.executable, "-c", WRITE],
         stderr=descriptor,
@@ -76,7 +76,6 @@ def writer(descriptor: int, other: bool) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env=environment,
         **user,  # type: ignore[call-overload]
     )
     os.close(descriptor)

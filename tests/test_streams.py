@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 COMMAND = [sys.executable, "-c", "import sys\nfrom phoenixdkim.cli import main\nsys.exit(main())"]
 CLOSED = [set(some) for count in (1, 2, 3) for some in itertools.combinations((0, 1, 2), count)]
 MESSAGE = b"From: a@example.com\r\n\r\nHello\r\n"

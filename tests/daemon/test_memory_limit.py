@@ -13,6 +13,8 @@ from daemon.mistakes import Installed
 from daemon.test_mistakes import run
 from interop.peers import KeyPair
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 _PLUGIN = """
 from phoenixdkim.hookspecs import hookimpl
 from phoenixdkim.options import Options

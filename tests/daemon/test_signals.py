@@ -16,6 +16,8 @@ from daemon.house import House, alive, signed
 from interop.peers import KeyPair
 from phoenixdkim.daemon.signals import RELOAD, STOP, ignored
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 PHOENIXDKIM = Path(sys.executable).with_name("phoenixdkim")
 
 

@@ -186,7 +186,7 @@ def test_planted_links_lead_nowhere(key):
         eventually("the link is replaced", lambda: not file.is_symlink() and file.is_file())
         assert victim.read_text() == "precious"
         assert all(link.is_symlink() for link in planted)
-        assert "exporter 'textfile'" not in house.log()
+        assert "exporter 'textfile'" not in house.log().replace("exporter 'textfile' runs as user id", ""), "no fault"
 
 
 class Reader(threading.Thread):
