@@ -115,6 +115,9 @@ def test_r10_signals_in_a_wait_change_nothing(server: ScriptedDnsServer) -> None
         for worker in workers:
             os.kill(worker, signal.SIGSTOP)
             os.kill(worker, signal.SIGCONT)
+        bench.house.config.write_text(
+            bench.house.text + "# A file that has not changed leaves the workers as they are.\n"
+        )
         bench.house.signal(signal.SIGHUP)
         deadline = time.monotonic() + 60
         while not set(bench.house.workers()) - set(workers):

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import resource
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -131,17 +129,6 @@ def test_headers_of_many_messages_at_once_are_bounded(daemon: Daemon) -> None:
     assert grown < 20 * 4 * MB
 
 
-@contextmanager
-def address_space(octets: int) -> Iterator[None]:
-    """What is started meanwhile may have so many octets (RLIMIT_AS, getrlimit(2))."""
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (octets, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
-
-
 def size_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/status").read_text().partition("VmSize:")[2].split()[0]) * KB
 
@@ -156,8 +143,9 @@ def test_r5_a_message_too_large_for_the_memory_there_is_is_put_off(monkeypatch: 
         room = size_of(worker_of(roomy)) + 24 * MB
     tight = Daemon([PAIR], workers=1, extra=wide)
     try:
-        with address_space(room):
-            tight.start()
+        # RLIMIT_AS, getrlimit(2)
+        tight.wrapper = ["prlimit", f"--as={room}"]
+        tight.start()
         with MilterClient(tight.address) as client:
             client.send_message(NORMAL, b"text\r\n")
             worker = worker_of(tight)

@@ -92,6 +92,8 @@ class Daemon:
         self.config = self.base / "phoenixdkim.toml"
         self.config.write_text("\n".join(lines) + "\n")
         self._log = self.base / "log"
+        self.wrapper: list[str] = []
+        """A command that executes what follows it, as env(1) does."""
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -112,7 +114,7 @@ class Daemon:
         program = Path(sys.executable).with_name("phoenixdkim")
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [program, "run", "-c", self.config], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*self.wrapper, program, "run", "-c", self.config], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         deadline = time.monotonic() + timeout
         while True:
