@@ -139,8 +139,13 @@ def test_r5_a_message_too_large_for_the_memory_there_is_is_put_off(monkeypatch: 
     monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
     wide = "[limits]\nmax_header_octets = 16777216\n"
     with Daemon([PAIR], workers=1, extra=wide) as roomy:
-        send(roomy.address, "127.0.0.1", [], LINES, 1000)
+        # As many sessions at a time as below: each may have a thread, whose stack counts.
+        clients = [MilterClient(roomy.address) for _ in range(4)]
+        for client in clients:
+            client.send_message(NORMAL, b"text\r\n")
         room = size_of(worker_of(roomy)) + 24 * MB
+        for client in clients:
+            client.close()
     tight = Daemon([PAIR], workers=1, extra=wide)
     try:
         # RLIMIT_AS, getrlimit(2)
