@@ -165,6 +165,8 @@ def _fault(value: bytes) -> AddressFault:
         (b" a@example.com\x00.evil", AddressFault.NUL),
         (b" \x00 <a@example.com>", AddressFault.NUL),
         (b"a@example.com" + b" " * 65524, AddressFault.TOO_LONG),
+        (b"a " * 10_001 + b"<a@example.com>", AddressFault.TOO_LONG),
+        (b"a:;" * 5000, AddressFault.TOO_LONG),
         (b"a@b.example," * 101, AddressFault.TOO_MANY),
         (b"<a@b.example>" * 101, AddressFault.TOO_MANY),
     ],

@@ -19,6 +19,8 @@ from typing import Final
 
 _MAX_ADDRESSES: Final = 100
 _MAX_OCTETS: Final = 65536
+_MAX_TOKENS: Final = 10_000
+"""Words and specials; a hundred addresses with names have a tenth of that."""
 _TOKEN: Final = re.compile(
     rb"(?P<space>(?:[ \t]|\r\n(?=[ \t]|\Z))+)"
     rb"|(?P<atom>[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~.\x80-\xff]+)"
@@ -43,7 +45,7 @@ class AddressFault(StrEnum):
 
 
 ADDRESS_FAULTS: Final[dict[AddressFault, str]] = {
-    AddressFault.TOO_LONG: f"the field has more than {_MAX_OCTETS} octets",
+    AddressFault.TOO_LONG: f"the field has more than {_MAX_OCTETS} octets, or {_MAX_TOKENS} words and specials",
     AddressFault.NUL: "the field has a NUL octet",
     AddressFault.NO_ADDRESS: "no '@' outside quoted strings and comments",
     AddressFault.NO_LOCAL_PART: "an '@' without a local part before it, as in a route '<@a,@b:c@d>' or in 'a@b@c'",
@@ -101,11 +103,14 @@ def _tokens(value: bytes, *, plain: bool) -> list[_Token]:
     """Split a value; ``plain`` makes quotes, parentheses and backslashes text like any other.
 
     Raises:
+        AddressError: there are too many.
         _UnpairedError: not with ``plain``.
     """
     found: list[_Token] = []
     position, size = 0, len(value)
     while position < size:
+        if len(found) == _MAX_TOKENS:
+            raise AddressError(AddressFault.TOO_LONG)
         octet = value[position : position + 1]
         if not plain and octet == b"(":
             position = _comment_end(value, position)
